@@ -1,0 +1,225 @@
+"""`oedi-spark`: parses and prints, decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from oedi_spark import __version__, config_json
+from oedi_spark.config import RunConfig, load_config_with_notes
+from oedi_spark.errors import ConfigError, OediSparkError
+from oedi_spark.log import configure_logs, get_logger
+from oedi_spark.sample.lake import SampleRequest, write_sample_lake
+from oedi_spark.sample.traps import Trap
+from oedi_spark.source.layout import ReleaseFolder
+
+app = typer.Typer(
+    help="NREL End-Use Load Profiles, rolled up to hours, as Apache Iceberg tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Check and convert configs.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+_log = get_logger(__name__)
+
+ConfigPath = Annotated[Path, typer.Option("--config", help="The YAML file of the run.")]
+StateOption = Annotated[str | None, typer.Option(help="Replaces state of every job: CO or '*'.")]
+UpgradesOption = Annotated[
+    str | None, typer.Option(help="Replaces upgrades of every job: '0,1-5' or '*'.")
+]
+OutputOption = Annotated[str | None, typer.Option(help="Replaces output_dir.")]
+
+
+def main() -> None:
+    """The console script: one line for an error that is known, its exit code, no traceback."""
+    sys.exit(_guarded(lambda: _invoke(sys.argv[1:])))
+
+
+def run_job(arguments: Sequence[str]) -> int:
+    """What `spark_jobs/etl.py` starts: `oedi-spark run` with these arguments.
+
+    Returns:
+        The exit code; `errors.py` says what each one means.
+    """
+    return _guarded(lambda: _invoke(["run", *arguments]))
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    """Parse and run; misuse is printed and ends with exit 2, as a faulty config does."""
+    try:
+        app(args=list(arguments), prog_name="oedi-spark")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    return 0
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except OediSparkError as error:
+        Console(stderr=True, highlight=False, markup=False).print(f"oedi-spark: {error}")
+        return error.exit_code
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    state: StateOption = None,
+    upgrades: UpgradesOption = None,
+    output_dir: OutputOption = None,
+) -> None:
+    """Run the main job here: oedi-spark run --config conf/local.yaml."""
+    from oedi_spark import pipeline
+
+    loaded = _load(config, state=state, upgrades=upgrades, output_dir=output_dir)
+    summary = pipeline.run(loaded)
+    typer.echo(summary.as_text())
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption = None) -> None:
+    """Print what a run would read, per partition; nothing is written."""
+    from oedi_spark import pipeline
+
+    found = pipeline.plan(_load(config, state=state, upgrades=upgrades, to_file=False))
+    table = Table("partition", "files", "MiB", "missing", "surplus", "release", box=None)
+    for each in found.partitions:
+        table.add_row(
+            str(each.partition),
+            f"{each.file_count:,}",
+            f"{each.size_bytes / 2**20:,.1f}",
+            f"{len(each.missing_buildings):,}" if each.file_count else "all",
+            f"{len(each.surplus):,}",
+            "registered" if each.is_registered else "unknown, taken from the files",
+        )
+    out = Console(markup=False, highlight=False)
+    out.print(table)
+    for each in found.partitions:
+        for bldg_id in each.missing_buildings:
+            out.print(f"missing  {each.partition}  bldg_id {bldg_id}")
+        for key, why in each.surplus.items():
+            out.print(f"surplus  {why}  {key.encode('unicode_escape').decode()}")
+    total = sum(each.size_bytes for each in found.partitions)
+    out.print(f"{len(found.index.files):,} files, {total / 2**20:,.1f} MiB")
+
+
+@app.command()
+def look(config: ConfigPath, rows: Annotated[int, typer.Option(min=1)] = 5) -> None:
+    """Print a few rows of the hourly table and the average day of each partition."""
+    from oedi_spark.lake.preview import look_at_hours
+    from oedi_spark.pipeline import catalog_location
+
+    looks = look_at_hours(catalog_location(_load(config, to_file=False)), row_count=rows)
+    out = Console(markup=False, highlight=False)
+    if not looks:
+        out.print("There is no hourly table yet: run `oedi-spark run` first.")
+        return
+    first = looks[0].rows
+    table = Table(*first.column_names, box=None)
+    for row in first.to_pylist():
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+    out.print(table)
+    for each in looks:
+        out.print(
+            f"\n{each.partition}: {each.building_count:,} buildings, {each.row_count:,} hours"
+        )
+        _print_day(out, each.average_day_kwh)
+
+
+def _print_day(out: Console, kwh: Sequence[float]) -> None:
+    if not kwh:
+        return
+    top = max(max(kwh), 1e-12)
+    out.print("average day, electricity per building, kWh in each hour (EST)")
+    for hour in range(24):
+        bar = "█" * round(40 * max(kwh[hour], 0.0) / top)
+        out.print(f"  {hour:02d}  {bar:<40} {kwh[hour]:8.2f}")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="The folder that becomes the bucket.")],
+    buildings: Annotated[int, typer.Option(min=1, help="Per release and state.")] = 8,
+    release: Annotated[list[str] | None, typer.Option(help="2024/comstock_…; repeatable.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="CO; repeatable.")] = None,
+    upgrade: Annotated[list[int] | None, typer.Option(help="0; repeatable.")] = None,
+    seed: int = 2018,
+    trap: Annotated[list[Trap] | None, typer.Option(help="Plant a known fault.")] = None,
+) -> None:
+    """Write a deterministic piece of the OEDI bucket: oedi-spark sample --out build/lake."""
+    default = SampleRequest()
+    request = SampleRequest(
+        releases=tuple(map(_release_folder, release)) if release else default.releases,
+        states=tuple(state) if state else default.states,
+        upgrades=tuple(upgrade) if upgrade else default.upgrades,
+        buildings=buildings,
+        seed=seed,
+        traps=tuple(trap or ()),
+    )
+    report = write_sample_lake(out, request)
+    typer.echo(
+        f"{report.data_files} building files and {report.metadata_files} metadata files, "
+        f"{report.size_bytes / 2**20:.1f} MiB, under {report.root}"
+    )
+    for key, name in report.trapped.items():
+        typer.echo(f"trap {name}: {key.encode('unicode_escape').decode()}")
+
+
+def _release_folder(text: str) -> ReleaseFolder:
+    year, _, name = text.partition("/")
+    if not (year.isdigit() and name):
+        raise ConfigError("--release", [f"{text!r}: write YEAR/NAME, as 2024/comstock_…"])
+    return ReleaseFolder(year=year, name=name)
+
+
+@config_app.command()
+def convert(
+    old: Annotated[Path, typer.Argument(help="The previous system's config.json.")],
+) -> None:
+    """Print a previous system's config.json as YAML; notes go to stderr."""
+    loaded, notes = load_config_with_notes(old)
+    for note in notes:
+        typer.echo(f"# {note}", err=True)
+    typer.echo(config_json.to_yaml(loaded), nl=False)
+
+
+@config_app.command()
+def check(config: ConfigPath) -> None:
+    """Say whether a config is valid, and list every fault if not."""
+    _load(config, to_file=False)
+    typer.echo(f"{config} is valid")
+
+
+@app.command()
+def java_home() -> None:
+    """Print the JAVA_HOME that Spark would use; nothing when there is no Java 17."""
+    from oedi_spark.session import find_java_home
+
+    typer.echo(find_java_home() or "")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _load(config: Path, *, to_file: bool = True, **overrides: str | None) -> RunConfig:
+    loaded, notes = load_config_with_notes(config, overrides)
+    settings = loaded.settings
+    configure_logs(
+        level=settings.logging_level if to_file else "WARNING",
+        file=Path(settings.log_dir) / settings.log_filename if to_file else None,
+        as_json=settings.log_format == "json",
+    )
+    for note in notes:
+        _log.warning("config", note=note)
+    return loaded

@@ -1,0 +1,268 @@
+"""What crosses the borders between stages: frozen values, and the words for what went wrong.
+
+indexer ─ SourceFile ─► plan ─ Batch ─► reader, rollup, quality ─ StagedFile, FileOutcome ─►
+writer ─ Publication ─► tracker
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag, StrEnum
+
+
+class Reason(StrEnum):
+    """Why a file's hours are not in the table. The values are what the summary prints."""
+
+    # fetch
+    NOT_FOUND = "not_found"
+    ACCESS_DENIED = "access_denied"
+    CHANGED_SINCE_LISTING = "changed_since_listing"
+    SIZE_MISMATCH = "size_mismatch"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    FETCH_FAILED = "fetch_failed"
+    # decode
+    EMPTY = "empty"
+    NOT_PARQUET = "not_parquet"
+    TRUNCATED = "truncated"
+    UNREADABLE = "unreadable"
+    NO_ROWS = "no_rows"
+    # schema
+    MISSING_TIMESTAMP = "missing_timestamp"
+    MISSING_BLDG_ID = "missing_bldg_id"
+    BLDG_ID_CONTRADICTS_NAME = "bldg_id_contradicts_name"
+    NOT_NUMERIC = "not_numeric"
+    COLUMN_COLLISION = "column_collision"
+    UNKNOWN_COLUMN = "unknown_column"
+    # time
+    STAMPS_NOT_TIME = "stamps_not_time"
+    STAMPS_UNSORTED = "stamps_unsorted"
+    STAMPS_DUPLICATED = "stamps_duplicated"
+    STAMPS_IRREGULAR = "stamps_irregular"
+    STAMP_CONTRADICTS_RELEASE = "stamp_contradicts_release"
+    WRONG_ROW_COUNT = "wrong_row_count"
+    # values
+    NOT_FINITE = "not_finite"
+    # whole partition, or whole run
+    PARTITION_WITHHELD = "partition_withheld"
+    NOT_COMMITTED = "not_committed"
+    NOT_REACHED = "not_reached"
+
+
+class Surplus(StrEnum):
+    """Why a listed file is not read at all."""
+
+    NOT_A_BUILDING_FILE = "not_a_building_file"
+    OTHER_UPGRADE = "other_upgrade"
+    OUTSIDE_SOURCE = "outside_source"
+
+
+class Transition(IntFlag):
+    """What a file has been through. Merging two records of one file is a bitwise or."""
+
+    LISTED = 1
+    FETCHED = 2
+    TRANSFORMED = 4
+    UPLOADED = 8
+
+
+class IntervalStamp(StrEnum):
+    """Which end of its quarter-hour a `timestamp` names."""
+
+    END = "end"
+    BEGINNING = "beginning"
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One cell of the hourly table: what a run replaces whole, or leaves alone."""
+
+    release: str
+    state: str
+    upgrade: int
+
+    def __str__(self) -> str:
+        return f"release={self.release}/state={self.state}/upgrade={self.upgrade}"
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """What the reader must know of a release. None: not known, take it from each file.
+
+    `interval_count` is the number of 15-minute rows that every building has: 35,040, or
+    35,136 for ResStock AMY2012 (domain sheet §3).
+    """
+
+    release: str
+    stamp: IntervalStamp | None
+    interval_count: int | None
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One building file as it was listed. `ordinal` names it within its run."""
+
+    ordinal: int
+    key: str
+    bldg_id: int
+    size_bytes: int
+    etag: str | None
+    modified_at_utc: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure: the name it has with us, the one it has at the source, and its rule."""
+
+    name: str
+    source_name: str
+    unit: str
+    rule: str
+    known: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The files that one task reads together, all of one partition, in order of bldg_id.
+
+    `field_ids` maps canonical column names to Iceberg field ids; a measure that is not in
+    it cannot be staged yet, and its file comes back as `deferred`.
+    """
+
+    number: int
+    partition: Partition
+    facts: ReleaseFacts
+    files: tuple[SourceFile, ...]
+    field_ids: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """Iceberg's figures for one column of one staged file. Bounds leave nulls out."""
+
+    field_id: int
+    compressed_bytes: int
+    value_count: int
+    null_count: int
+    lower: int | float | str | None
+    upper: int | float | str | None
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One parquet file of hours that no reader can see until it is committed."""
+
+    partition: Partition
+    path: str
+    size_bytes: int
+    row_count: int
+    building_count: int
+    split_offsets: tuple[int, ...]
+    columns: tuple[ColumnStatistics, ...]
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one file whose story is not simply “all well”."""
+
+    ordinal: int
+    reason: Reason | None
+    detail: str
+    hours_missing: int = 0
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What one task hands back to the driver: descriptors, never rows."""
+
+    batch_number: int
+    staged: tuple[StagedFile, ...]
+    outcomes: tuple[FileOutcome, ...]
+    deferred: tuple[int, ...]
+    columns: Mapping[Column, int]
+    read_bytes: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SurplusFile:
+    """A file that lies among the building files and is not read."""
+
+    key: str
+    why: Surplus
+
+
+@dataclass(frozen=True)
+class PartitionListing:
+    """What one partition's folder holds."""
+
+    partition: Partition
+    facts: ReleaseFacts
+    prefix: str
+    files: tuple[SourceFile, ...]
+    surplus: tuple[SurplusFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all building files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True)
+class FileIndex:
+    """Every partition of a run. `SourceFile.ordinal` is its place in `files`."""
+
+    listings: tuple[PartitionListing, ...]
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """All building files, in order of ordinal."""
+        return tuple(file for listing in self.listings for file in listing.files)
+
+    def missing_buildings(self) -> dict[Partition, tuple[int, ...]]:
+        """Buildings that another upgrade of the same release and state has, and this one not.
+
+        Every upgrade folder holds every building, inapplicable ones included (domain §0.9), so
+        a gap is either a failed model or a lost file.
+        """
+        have = {each.partition: {f.bldg_id for f in each.files} for each in self.listings}
+        everyone: dict[tuple[str, str], set[int]] = {}
+        for partition, ids in have.items():
+            everyone.setdefault((partition.release, partition.state), set()).update(ids)
+        missing = {
+            partition: tuple(sorted(everyone[partition.release, partition.state] - ids))
+            for partition, ids in have.items()
+        }
+        return {partition: ids for partition, ids in missing.items() if ids}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a partition may be published."""
+
+    partition: Partition
+    listed: int
+    failed: int
+    is_published: bool
+
+    def __str__(self) -> str:
+        return f"{self.partition}: {self.failed} of {self.listed} files failed"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One committed snapshot."""
+
+    table: str
+    snapshot_id: int
+    partitions: tuple[Partition, ...]
+    file_count: int
+    row_count: int
+    size_bytes: int
+    replaced_file_count: int
+
+    @property
+    def is_hourly(self) -> bool:
+        """Whether it published hours, not the dictionary."""
+        return self.table.endswith(".hourly")

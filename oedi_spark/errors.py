@@ -1,0 +1,119 @@
+"""Every error this package raises on purpose, and the exit code it ends the process with.
+
+OediSparkError
+├── ConfigError              exit 2   the run was never valid
+├── SourceError              exit 3   inputs are missing, or not as declared
+│   ├── NoSourceFilesError
+│   └── SourceListingError
+├── QualityGateError         exit 4   the data was read but must not be published
+└── PublishError             exit 5   the table did not change; safe to run again
+    └── PartitionBusyError
+
+A run that published, but could not account for every file, raises nothing and
+ends with exit 6 (`EXIT_DISCREPANCIES`). Exit 1 is left to what nobody foresaw.
+A fault of one file is no error: it is data, a `Reason` in the summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from oedi_spark.contracts import Reason
+
+EXIT_COMPLETE = 0
+EXIT_DISCREPANCIES = 6
+
+
+class OediSparkError(Exception):
+    """Base of every error raised on purpose; catch it at the edge of the program."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(OediSparkError):
+    """A run was described wrongly. Holds every fault that was found, not the first."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, faults: Sequence[str]) -> None:
+        self.source, self.faults = source, tuple(faults)
+        listed = "".join(f"\n  {fault}" for fault in self.faults)
+        super().__init__(f"{source} has {len(self.faults)} fault(s):{listed}")
+
+
+class SourceError(OediSparkError):
+    """Inputs are missing, or not as declared."""
+
+    exit_code = 3
+
+
+class NoSourceFilesError(SourceError):
+    """Not one building file is left to read."""
+
+    def __init__(self, *, root: str, prefixes: Sequence[str], surplus: int) -> None:
+        self.root, self.prefixes, self.surplus = root, tuple(prefixes), surplus
+        shown = ", ".join(prefixes[:3]) + (" …" if len(prefixes) > 3 else "")
+        super().__init__(
+            f"No building files under {root}: {len(prefixes)} partition(s) listed ({shown}), "
+            f"{surplus} file(s) with other names. "
+            "See what was listed with `oedi-spark plan`."
+        )
+
+
+class SourceListingError(SourceError):
+    """A folder or prefix could not be listed, so what it holds is unknown."""
+
+    def __init__(self, *, prefix: str, cause: str) -> None:
+        self.prefix, self.cause = prefix, cause
+        super().__init__(
+            f"Cannot list {prefix}: {cause}. "
+            "Check src_bucket, base_partition and the rights to list; then run again."
+        )
+
+
+class QualityGateError(OediSparkError):
+    """Partitions were held back, because too many of their files failed."""
+
+    exit_code = 4
+
+    def __init__(self, withheld: Sequence[str], max_failed_fraction: float) -> None:
+        self.withheld, self.max_failed_fraction = tuple(withheld), max_failed_fraction
+        listed = "".join(f"\n  {one}" for one in self.withheld)
+        super().__init__(
+            f"{len(self.withheld)} partition(s) not published, more than "
+            f"{max_failed_fraction:g} of the files failed:{listed}\n"
+            "The table keeps what it had there. The summary names every file and its reason; "
+            "raise settings.max_failed_fraction only if you mean it."
+        )
+
+
+class PublishError(OediSparkError):
+    """The commit did not happen. The table did not change; it is safe to run again."""
+
+    exit_code = 5
+
+    def __init__(self, table: str, cause: str) -> None:
+        self.table, self.cause = table, cause
+        super().__init__(f"{table} was not published: {cause}. The table is as before; run again.")
+
+
+class PartitionBusyError(PublishError):
+    """Another run that is still alive is replacing one of this run's partitions."""
+
+    def __init__(self, table: str, partition: str, run_id: str, lease: str) -> None:
+        self.partition, self.run_id, self.lease = partition, run_id, lease
+        super().__init__(
+            table, f"run {run_id} is replacing {partition} (lease {lease}); wait until it ends"
+        )
+
+
+class FileFault(Exception):  # noqa: N818 - bad data is data, not an error of the program
+    """One file cannot become hours. Raised and caught inside a task; never leaves it.
+
+    It becomes the reason code and the detail of that file in the summary.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")

@@ -1,0 +1,1 @@
+"""What we publish: the catalog, the tables, the one atomic commit."""

@@ -1,0 +1,130 @@
+"""The catalog that names our tables: SQLite on a laptop; Glue and REST in the cloud.
+
+Everything goes through PyIceberg, so the job needs no Iceberg jar. Creating a table and adding
+columns happen before anything is staged: field ids must exist to be written into files. Both
+are add-only and change no row that a reader sees.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
+from pyiceberg.table import Table
+from pyiceberg.types import DoubleType
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from oedi_spark.contracts import Column
+from oedi_spark.errors import PublishError
+from oedi_spark.lake.schemas import TABLE_PROPERTIES, TableDefinition, describe
+
+COMMIT_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class CatalogLocation:
+    """Which catalog, and where its tables lie. `warehouse_uri` has no trailing slash."""
+
+    kind: str
+    name: str
+    database: str
+    warehouse_uri: str
+    uri: str | None = None
+
+    def table_uri(self, table: str) -> str:
+        """The folder of one table."""
+        return f"{self.warehouse_uri}/{self.database}/{table}"
+
+
+def open_catalog(location: CatalogLocation) -> Catalog:
+    """Open the catalog, and create its database when it is not there.
+
+    Raises:
+        PublishError: The catalog cannot be reached.
+    """
+    properties = {"type": location.kind, "warehouse": location.warehouse_uri}
+    if location.uri is not None:
+        properties["uri"] = location.uri
+        if location.uri.startswith("sqlite:///"):
+            Path(location.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        catalog = load_catalog(location.name, **properties)
+        catalog.create_namespace_if_not_exists(location.database)
+    except Exception as error:  # noqa: BLE001 - each catalog raises its own kind
+        raise PublishError(
+            f"{location.database} in the {location.kind} catalog",
+            f"the catalog did not open ({type(error).__name__}: {error})",
+        ) from error
+    return catalog
+
+
+def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDefinition) -> Table:
+    """The table, created empty when it is not there yet. Safe for several runs at once."""
+    identifier = (location.database, definition.name)
+    if not catalog.table_exists(identifier):
+        try:
+            return catalog.create_table(
+                identifier,
+                schema=definition.schema,
+                location=location.table_uri(definition.name),
+                partition_spec=definition.partition_spec,
+                sort_order=definition.sort_order,
+                properties=TABLE_PROPERTIES,
+            )
+        except TableAlreadyExistsError:
+            pass
+    return catalog.load_table(identifier)
+
+
+def reserve_columns(table: Table, columns: Iterable[Column]) -> Table:
+    """Give every measure a column, and so a field id, in the table; returns it reloaded.
+
+    A column that another run adds at the same time is found there on the next attempt.
+
+    Raises:
+        PublishError: The table kept changing under us.
+    """
+    wanted = {column.name: column for column in columns}
+    try:
+        for attempt in commit_attempts():
+            with attempt:
+                table = table.refresh()
+                present = {field.name for field in table.schema().fields}
+                absent = [wanted[name] for name in sorted(wanted.keys() - present)]
+                if absent:
+                    with table.update_schema() as update:
+                        for column in absent:
+                            update.add_column(column.name, DoubleType(), doc=describe(column))
+    except CommitFailedException as error:
+        raise PublishError(table_name(table), f"no column could be added ({error})") from error
+    return table.refresh()
+
+
+def commit_attempts() -> Retrying:
+    """Attempts at a commit that others may beat us to: bounded, with growing random waits."""
+    return Retrying(
+        retry=retry_if_exception_type(CommitFailedException),
+        stop=stop_after_attempt(COMMIT_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.1, max=10),
+        reraise=True,
+    )
+
+
+def commit_uuid(run_id: str) -> uuid.UUID:
+    """What a run's manifests are called, so that those of a killed run can be told."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"oedi-spark/run/{run_id}")
+
+
+def field_ids(table: Table, names: Sequence[str] | None = None) -> dict[str, int]:
+    """Field id by column name, of all columns or of those named, in the table's order."""
+    fields = table.schema().fields
+    return {f.name: f.field_id for f in fields if names is None or f.name in names}
+
+
+def table_name(table: Table) -> str:
+    """`database.table`, without the catalog."""
+    return ".".join(table.name())

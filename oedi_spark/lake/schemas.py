@@ -1,0 +1,130 @@
+"""The tables we publish: columns, partitions, sort order, properties.
+
+`hourly`   one row per release, state, upgrade, bldg_id and hour_start; a double per measure
+`columns`  one row per release, state, upgrade and measure: source name, unit, rule, how many
+           buildings have it
+
+Both are Iceberg v2 (Athena reads no other), partitioned by the identity of release, state and
+upgrade, so that one run replaces exactly its own cells in either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+)
+
+from oedi_spark.contracts import Column
+
+PARTITION_COLUMNS = ("release", "state", "upgrade")
+
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    "write.parquet.compression-codec": "zstd",
+    "write.target-file-size-bytes": str(128 * 1024 * 1024),
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+    "write.metadata.metrics.max-inferred-column-defaults": "500",
+    "commit.retry.num-retries": "10",
+}
+
+
+@dataclass(frozen=True)
+class TableDefinition:
+    """How a table is created; afterwards it only ever gains columns."""
+
+    name: str
+    schema: Schema
+    sort_columns: tuple[str, ...]
+
+    @property
+    def partition_spec(self) -> PartitionSpec:
+        """Identity of release, state and upgrade."""
+        return PartitionSpec(
+            *(
+                PartitionField(
+                    source_id=self.schema.find_field(name).field_id,
+                    field_id=1000 + place,
+                    transform=IdentityTransform(),
+                    name=name,
+                )
+                for place, name in enumerate(PARTITION_COLUMNS)
+            )
+        )
+
+    @property
+    def sort_order(self) -> SortOrder:
+        """How rows lie inside a file."""
+        return SortOrder(
+            *(
+                SortField(
+                    source_id=self.schema.find_field(name).field_id,
+                    transform=IdentityTransform(),
+                )
+                for name in self.sort_columns
+            )
+        )
+
+
+def hourly_definition(measures: Iterable[Column]) -> TableDefinition:
+    """The hourly table with the measures known so far; others are added as they turn up."""
+    keys: list[tuple[str, IcebergType, str]] = [
+        ("release", StringType(), "Release: year and name, as in 2024_comstock_amy2018_release_1"),
+        ("state", StringType(), "Two-letter code of the folder that the profile lies in"),
+        ("upgrade", IntegerType(), "Upgrade of that release; 0 is the baseline"),
+        ("bldg_id", LongType(), "Building model; ids differ from release to release"),
+        ("hour_start", TimestampType(), "Start of the hour in EST (UTC-5, no daylight saving)"),
+    ]
+    fields = [
+        NestedField(field_id=at, name=name, field_type=kind, required=True, doc=doc)
+        for at, (name, kind, doc) in enumerate(keys, 1)
+    ]
+    distinct = {column.name: column for column in measures}
+    fields += [
+        NestedField(field_id=at, name=column.name, field_type=DoubleType(), doc=describe(column))
+        for at, column in enumerate(distinct.values(), len(keys) + 1)
+    ]
+    return TableDefinition("hourly", Schema(*fields), ("bldg_id", "hour_start"))
+
+
+def columns_definition() -> TableDefinition:
+    """The dictionary: what each measure of a partition is."""
+    fields: list[tuple[str, IcebergType, bool, str]] = [
+        ("release", StringType(), True, "Release, as in hourly"),
+        ("state", StringType(), True, "State, as in hourly"),
+        ("upgrade", IntegerType(), True, "Upgrade, as in hourly"),
+        ("column_name", StringType(), True, "The measure's name in hourly"),
+        ("source_name", StringType(), True, "Its name in the source files"),
+        ("unit", StringType(), True, "kwh, c, fraction, …"),
+        ("rule", StringType(), True, "sum, mean or keep over the hour; omit: not published"),
+        ("is_known", IntegerType(), True, "1 if the rules name it, 0 if its unit decided"),
+        ("building_count", LongType(), True, "Published buildings of the partition that have it"),
+    ]
+    return TableDefinition(
+        "columns",
+        Schema(
+            *(
+                NestedField(field_id=at, name=name, field_type=kind, required=required, doc=doc)
+                for at, (name, kind, required, doc) in enumerate(fields, 1)
+            )
+        ),
+        ("column_name",),
+    )
+
+
+def describe(column: Column) -> str:
+    """The comment of a measure: what it is called at the source, its unit, its rule."""
+    return f"{column.source_name} [{column.unit}], {column.rule} over the hour"

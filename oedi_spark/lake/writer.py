@@ -1,0 +1,178 @@
+"""Publish staged files: one snapshot that replaces exactly the run's partitions.
+
+Stage 6 of 7: quality → WRITER → tracker.
+
+In   the staged files of the partitions that passed the gate.
+Out  one Iceberg snapshot: what those partitions held is out, what was staged is in.
+
+Until the catalog takes the new metadata file nothing has changed for any reader, and from then
+on everything has. A conflict with another run means: reload, and replace the same partitions of
+what is there now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from pyiceberg.conversions import to_bytes
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import And, In
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.typedef import Record
+from pyiceberg.types import PrimitiveType
+
+from oedi_spark.contracts import Partition, Publication, StagedFile
+from oedi_spark.errors import PublishError
+from oedi_spark.lake.catalog import commit_attempts, commit_uuid, field_ids, table_name
+from oedi_spark.lake.staging import create_parent, read_footer
+
+
+def replace_partitions(
+    table: Table, partitions: Collection[Partition], staged: Sequence[StagedFile], *, run_id: str
+) -> Publication:
+    """Commit staged files in place of whatever the partitions hold, in one snapshot.
+
+    A staged file outside `partitions` would be added beside old rows and doubled by the next
+    run, so it is refused.
+
+    Raises:
+        PublishError: The commit did not happen; the table is as before.
+    """
+    strays = {file.partition for file in staged} - set(partitions)
+    if strays:
+        raise PublishError(
+            table_name(table), f"staged outside the run: {', '.join(map(str, sorted(strays)))}"
+        )
+    replaced = 0
+    try:
+        for attempt in commit_attempts():
+            with attempt:
+                table = table.refresh()
+                replaced = _commit_once(table, partitions, staged, run_id)
+    except (CommitFailedException, ValidationException) as error:
+        raise PublishError(table_name(table), f"other runs kept changing it ({error})") from error
+    snapshot = table.refresh().current_snapshot()
+    if snapshot is None:
+        raise PublishError(table_name(table), "the commit left no snapshot")
+    return Publication(
+        table=table_name(table),
+        snapshot_id=_snapshot_of_run(table, run_id) or snapshot.snapshot_id,
+        partitions=tuple(sorted(partitions)),
+        file_count=len(staged),
+        row_count=sum(file.row_count for file in staged),
+        size_bytes=sum(file.size_bytes for file in staged),
+        replaced_file_count=replaced,
+    )
+
+
+def _commit_once(
+    table: Table, partitions: Collection[Partition], staged: Sequence[StagedFile], run_id: str
+) -> int:
+    old = list_data_files(table, partitions)
+    schema = table.schema()
+    with table.transaction() as transaction:
+        update = transaction.update_snapshot(
+            snapshot_properties={"oedi-spark.run-id": run_id}
+        ).overwrite(commit_uuid=commit_uuid(run_id))
+        with update:
+            for data_file in old:
+                update.delete_data_file(data_file)
+            for file in staged:
+                update.append_data_file(_data_file(file, table, schema))
+    return len(old)
+
+
+def _snapshot_of_run(table: Table, run_id: str) -> int | None:
+    """The newest snapshot that this run made; another run may have committed since."""
+    for snapshot in reversed(table.snapshots()):
+        summary = snapshot.summary
+        if summary is not None and summary.additional_properties.get("oedi-spark.run-id") == run_id:
+            return snapshot.snapshot_id
+    return None
+
+
+def list_data_files(table: Table, partitions: Collection[Partition]) -> list[DataFile]:
+    """The files that the current snapshot holds for these partitions.
+
+    Values go into the scan as values, never as text. The filter is coarser than the
+    partitions (any release with any state with any upgrade of them): one `OR` per partition
+    would be as deep as a run is wide.
+    """
+    if not partitions:
+        return []
+    coarse = And(
+        In("release", literals={each.release for each in partitions}),
+        In("state", literals={each.state for each in partitions}),
+        In("upgrade", literals={each.upgrade for each in partitions}),
+    )
+    found = (task.file for task in table.scan(row_filter=coarse).plan_files())
+    return [
+        file for file in found if Partition(*(file.partition[i] for i in range(3))) in partitions
+    ]
+
+
+def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: str) -> StagedFile:
+    """Stage a small table of one partition from the driver, as the tasks stage hours."""
+    ids = field_ids(table)
+    uri = f"{table.location()}/data/{partition}/{run_id}.parquet"
+    filesystem, path = pafs.FileSystem.from_uri(uri)
+    create_parent(filesystem, path)
+    wanted = schema_to_pyarrow(table.schema())
+    collected: list[pq.FileMetaData] = []
+    with pq.ParquetWriter(
+        path,
+        wanted,
+        filesystem=filesystem,
+        compression="zstd",
+        store_schema=False,
+        metadata_collector=collected,
+    ) as writer:
+        writer.write_table(rows.select(wanted.names).cast(wanted))
+    offsets, statistics = read_footer(collected[0], ids)
+    return StagedFile(
+        partition=partition,
+        path=uri,
+        size_bytes=filesystem.get_file_info(path).size,
+        row_count=rows.num_rows,
+        building_count=0,
+        split_offsets=offsets,
+        columns=statistics,
+        ordinals=(),
+    )
+
+
+def _data_file(file: StagedFile, table: Table, schema: Schema) -> DataFile:
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=file.path,
+        file_format=FileFormat.PARQUET,
+        partition=Record(file.partition.release, file.partition.state, file.partition.upgrade),
+        record_count=file.row_count,
+        file_size_in_bytes=file.size_bytes,
+        column_sizes={each.field_id: each.compressed_bytes for each in file.columns},
+        value_counts={each.field_id: each.value_count for each in file.columns},
+        null_value_counts={each.field_id: each.null_count for each in file.columns},
+        nan_value_counts={},
+        lower_bounds=_bounds(schema, {c.field_id: c.lower for c in file.columns}),
+        upper_bounds=_bounds(schema, {c.field_id: c.upper for c in file.columns}),
+        split_offsets=list(file.split_offsets),
+        sort_order_id=table.metadata.default_sort_order_id,
+        spec_id=table.metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+    )
+
+
+def _bounds(schema: Schema, values: dict[int, int | float | str | None]) -> dict[int, bytes]:
+    bounds = {}
+    for field_id, value in values.items():
+        kind = schema.find_type(field_id)
+        if value is not None and isinstance(kind, PrimitiveType):
+            bounds[field_id] = to_bytes(kind, value)
+    return bounds

@@ -1,0 +1,397 @@
+"""Join the stages in their order; the only module, with `transform/batch.py`, that may.
+
+config → indexer → reader → rollup → quality → writer → tracker
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from oedi_spark import session
+from oedi_spark.config import RunConfig
+from oedi_spark.contracts import Batch, BatchResult, Column, Partition, PartitionListing
+from oedi_spark.errors import (
+    EXIT_COMPLETE,
+    EXIT_DISCREPANCIES,
+    FileFault,
+    OediSparkError,
+    QualityGateError,
+)
+from oedi_spark.lake.catalog import (
+    CatalogLocation,
+    field_ids,
+    open_catalog,
+    open_table,
+    reserve_columns,
+)
+from oedi_spark.lake.lease import LeaseBook
+from oedi_spark.lake.schemas import columns_definition, hourly_definition
+from oedi_spark.lake.staging import KEY_COLUMNS
+from oedi_spark.lake.sweep import sweep_metadata, sweep_run
+from oedi_spark.lake.writer import replace_partitions, stage_rows
+from oedi_spark.log import get_logger
+from oedi_spark.plan import BatchSizing, Plan, build_batches, build_plan
+from oedi_spark.source.indexer import Selection, index_files
+from oedi_spark.source.storage import SourceLocation, open_storage
+from oedi_spark.tracking.progress import Progress
+from oedi_spark.tracking.summary import RunSummary, write_summary
+from oedi_spark.tracking.tracker import RunTracker, TransitionsParam
+from oedi_spark.transform.batch import TaskSettings, run_batch
+from oedi_spark.transform.quality import judge_partitions
+from oedi_spark.transform.reader import read_columns
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_log = get_logger(__name__)
+
+_PEEKED_PARTITIONS = 32
+"""Of how many partitions per release one file is looked at before columns are reserved."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables of a run, opened, and the leases beside them."""
+
+    hourly: Table
+    columns: Table
+    leases: LeaseBook
+
+
+def plan(config: RunConfig) -> Plan:
+    """What a run would read. Lists the source; writes nothing.
+
+    Raises:
+        SourceError: Nothing to read, or a folder could not be listed.
+    """
+    index = index_files(
+        source_location(config),
+        [Selection(job.folder, job.states, job.upgrades) for job in config.job_specific],
+        base=config.base_partition,
+        data_partition=config.data_partition_in_release,
+        workers=config.settings.listing_workers,
+    )
+    return build_plan(index)
+
+
+def run(
+    config: RunConfig,
+    *,
+    build_session: Callable[[], SparkSession] = session.build_session,
+    ready_plan: Plan | None = None,
+) -> RunSummary:
+    """Run the main job: list, roll up, judge, publish, and account for every file.
+
+    Whatever happens, the summary is written beside the log. A fault that this package knows
+    is in the summary's `error` and `exit_code`; any other is raised after it is written.
+
+    Args:
+        config: The run.
+        build_session: How to get Spark; it starts while the source is being listed.
+        ready_plan: A plan made earlier; what has changed since is found when it is fetched.
+    """
+    tracker = RunTracker(new_run_id())
+    error: BaseException | None = None
+    spark = session.start_in_background(build_session)
+    try:
+        _run(config, tracker, spark, ready_plan)
+    except OediSparkError as known:
+        error = known
+    except BaseException as unknown:
+        error = unknown
+        raise
+    finally:
+        with tracker.stage("tracker"):
+            summary = _summarise(tracker, error)
+        path = write_summary(summary, Path(config.settings.log_dir))
+        _log.info("run ended", outcome=summary.outcome, summary=str(path), **summary.headline())
+    return summary
+
+
+def _run(
+    config: RunConfig, tracker: RunTracker, spark: Future[SparkSession], ready_plan: Plan | None
+) -> None:
+    """The seven stages, in their order; `run` wraps them with the tracker's summary."""
+    with tracker.stage("config"):
+        location, catalog_place = source_location(config), catalog_location(config)
+    with tracker.stage("indexer"):
+        found = ready_plan or plan(config)
+        tracker.record_plan(found)
+        partitions = frozenset(each.partition for each in found.index.listings if each.files)
+        peeked = peek_columns(found, location)
+    with _claimed_lake(catalog_place, tracker.run_id, partitions, peeked) as lake:
+        settings = TaskSettings(
+            location=location,
+            data_uri=f"{lake.hourly.location()}/data",
+            run_id=tracker.run_id,
+            row_group_buildings=config.settings.row_group_buildings,
+            read_ahead_files=config.settings.read_ahead_files,
+            strict_columns=config.settings.strict_columns,
+        )
+        with tracker.stage("reader", "rollup"):
+            _roll_up(config, tracker, found, settings, lake, peeked, spark.result())
+        with tracker.stage("quality"):
+            withheld = _judge(config, tracker)
+        with tracker.stage("writer"):
+            _publish(tracker, lake)
+    if withheld:
+        raise QualityGateError(withheld, config.settings.max_failed_fraction)
+
+
+def source_location(config: RunConfig) -> SourceLocation:
+    """Where the config says the bucket is."""
+    source = config.source
+    return SourceLocation(
+        root=config.src_root,
+        is_local=config.src_is_local,
+        anonymous=source.anonymous,
+        endpoint_url=source.endpoint_url,
+        region=source.region,
+        path_style=source.path_style,
+        connect_timeout_s=source.connect_timeout_s,
+        read_timeout_s=source.read_timeout_s,
+        max_attempts=source.max_attempts,
+        listing_page_size=config.settings.listing_page_size,
+    )
+
+
+def catalog_location(config: RunConfig) -> CatalogLocation:
+    """Where the config says the tables are."""
+    root = config.output_root
+    uri = config.catalog.uri
+    if config.catalog.type == "sql" and uri is None:
+        uri = f"sqlite:///{root}/catalog.db"
+    return CatalogLocation(
+        kind=config.catalog.type,
+        name=config.catalog.name,
+        database=config.catalog.database,
+        warehouse_uri=f"{Path(root).as_uri()}/warehouse"
+        if config.output_is_local
+        else f"{root}/warehouse",
+        uri=uri,
+    )
+
+
+def new_run_id() -> str:
+    """Sorts by time, is safe in a file name, and is of one length."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def peek_columns(found: Plan, location: SourceLocation) -> dict[str, dict[str, Column]]:
+    """The measures of each release, by canonical name, from one file of each of a few partitions.
+
+    Not more than a start: a file that has a column besides these is put off by its task, and
+    read again once the table has that column. An unreadable file here is left to its task.
+    """
+    chosen: list[tuple[str, str, str | None]] = []
+    for release in found.facts:
+        listings = [x for x in found.index.listings if x.partition.release == release and x.files]
+        step = max(1, -(-len(listings) // _PEEKED_PARTITIONS))
+        for listing in listings[::step]:
+            file = listing.files[len(listing.files) // 2]
+            chosen.append((release, file.key, file.etag))
+    storage = open_storage(location)
+
+    def look(choice: tuple[str, str, str | None]) -> tuple[str, tuple[Column, ...]]:
+        release, key, etag = choice
+        try:
+            return release, read_columns(storage.read_file(key, etag=etag))
+        except FileFault:
+            return release, ()
+
+    found_columns: dict[str, dict[str, Column]] = {release: {} for release in found.facts}
+    with ThreadPoolExecutor(8) as pool:
+        for release, columns in pool.map(look, chosen):
+            found_columns[release].update({column.name: column for column in columns})
+    return found_columns
+
+
+@contextmanager
+def _claimed_lake(
+    place: CatalogLocation,
+    run_id: str,
+    partitions: frozenset[Partition],
+    peeked: Mapping[str, Mapping[str, Column]],
+) -> Iterator[Lake]:
+    """The tables, with this run's partitions claimed; afterwards nothing uncommitted is left."""
+    catalog = open_catalog(place)
+    leases = LeaseBook(f"{place.warehouse_uri}/{place.database}")
+    dead = leases.acquire(run_id, partitions)
+    try:
+        known = [column for columns in peeked.values() for column in columns.values()]
+        hourly = reserve_columns(open_table(catalog, place, hourly_definition(known)), known)
+        lake = Lake(hourly, open_table(catalog, place, columns_definition()), leases)
+        for lease in dead:
+            for table in (lake.hourly, lake.columns):
+                swept = sweep_run(table, lease.run_id, lease.partitions)
+                _log.warning("swept a dead run", run=lease.run_id, files=len(swept))
+            leases.release(lease.run_id)
+        try:
+            yield lake
+        finally:
+            for table in (lake.hourly.refresh(), lake.columns.refresh()):
+                sweep_run(table, run_id, partitions)
+                if dead:
+                    sweep_metadata(table)
+    finally:
+        leases.release(run_id)
+
+
+def _roll_up(
+    config: RunConfig,
+    tracker: RunTracker,
+    found: Plan,
+    settings: TaskSettings,
+    lake: Lake,
+    peeked: Mapping[str, Mapping[str, Column]],
+    spark: SparkSession,
+) -> None:
+    """Run the batches; and those files a second time that had columns nobody had seen."""
+    listings: tuple[PartitionListing, ...] = found.index.listings
+    known = {release: dict(columns) for release, columns in peeked.items()}
+    hourly = lake.hourly
+    progress = Progress(len(found.index.files))
+    while listings:
+        ids = {
+            release: field_ids(hourly, [*KEY_COLUMNS, *columns])
+            for release, columns in known.items()
+        }
+        sizing = BatchSizing(
+            target_file_bytes=config.settings.target_file_bytes,
+            row_group_buildings=config.settings.row_group_buildings,
+            slots=spark.sparkContext.defaultParallelism,
+        )
+        batches = build_batches(listings, ids, sizing)
+        results = run_batches(spark, batches, settings, tracker, lake.leases, progress)
+        partition_of = {batch.number: batch.partition for batch in batches}
+        tracker.record_results(results, partition_of)
+        late = {ordinal for result in results for ordinal in result.deferred}
+        if not late:
+            break
+        listings = _only(listings, late)
+        fresh: list[Column] = []
+        for result in results:
+            release = partition_of[result.batch_number].release
+            fresh += [
+                c for c in result.columns if c.name not in known[release] and c.rule != "omit"
+            ]
+            known[release].update({c.name: c for c in result.columns if c.rule != "omit"})
+        _log.info("columns found late", files=len(late), columns=sorted({c.name for c in fresh}))
+        hourly = reserve_columns(hourly, fresh)
+
+
+def run_batches(
+    spark: SparkSession,
+    batches: Sequence[Batch],
+    settings: TaskSettings,
+    tracker: RunTracker,
+    leases: LeaseBook,
+    progress: Progress,
+) -> list[BatchResult]:
+    """One Spark task per batch; waits, shows progress and keeps the lease alive meanwhile."""
+    context = spark.sparkContext
+    transitions = context.accumulator({}, TransitionsParam())
+
+    def task(batch: Batch) -> BatchResult:
+        return run_batch(
+            batch, settings, lambda ordinal, seen: transitions.add({ordinal: int(seen)})
+        )
+
+    partitions = {batch.partition for batch in batches}
+    done_before = progress.total - sum(len(batch.files) for batch in batches)
+    with tracker.timed_batches(), ThreadPoolExecutor(1) as pool, progress.shown():
+        work = pool.submit(context.parallelize(batches, max(1, len(batches))).map(task).collect)
+        while not work.done():
+            progress.wait(work)
+            progress.advance_to(done_before + len(transitions.value))
+            leases.renew(tracker.run_id, partitions)
+        tracker.record_transitions(transitions.value)
+        return work.result()
+
+
+def _only(
+    listings: tuple[PartitionListing, ...], ordinals: set[int]
+) -> tuple[PartitionListing, ...]:
+    kept = (
+        replace(each, files=tuple(file for file in each.files if file.ordinal in ordinals))
+        for each in listings
+    )
+    return tuple(each for each in kept if each.files)
+
+
+def _judge(config: RunConfig, tracker: RunTracker) -> list[str]:
+    """Record a verdict per partition; returns what is held back, in words."""
+    listed = {
+        each.partition: len(each.files)
+        for each in (tracker.plan.index.listings if tracker.plan else ())
+    }
+    tracker.verdicts = judge_partitions(
+        listed,
+        tracker.failed_by_partition(),
+        unstaged=listed.keys() - {staged.partition for staged in tracker.staged},
+        max_failed_fraction=config.settings.max_failed_fraction,
+    )
+    return [str(verdict) for verdict in tracker.verdicts if not verdict.is_published]
+
+
+def _publish(tracker: RunTracker, lake: Lake) -> None:
+    """Commit the hours of every partition that passed, and then the dictionary of them."""
+    published = [verdict.partition for verdict in tracker.verdicts if verdict.is_published]
+    if not published:
+        return
+    staged = [file for file in tracker.staged if file.partition in set(published)]
+    hours = replace_partitions(lake.hourly, published, staged, run_id=tracker.run_id)
+    tracker.record_publication(hours, staged)
+    rows = [
+        stage_rows(
+            lake.columns, each, _dictionary(each, tracker.columns[each]), run_id=tracker.run_id
+        )
+        for each in published
+    ]
+    tracker.record_publication(
+        replace_partitions(lake.columns, published, rows, run_id=tracker.run_id)
+    )
+
+
+def _dictionary(partition: Partition, counts: Mapping[Column, int]) -> pa.Table:
+    """The rows of `columns` for one partition, one per measure and spelling."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "release": partition.release,
+                "state": partition.state,
+                "upgrade": partition.upgrade,
+                "column_name": column.name,
+                "source_name": column.source_name,
+                "unit": column.unit,
+                "rule": column.rule,
+                "is_known": int(column.known),
+                "building_count": count,
+            }
+            for column, count in sorted(counts.items(), key=lambda item: item[0].name)
+            if count
+        ]
+    )
+
+
+def _summarise(tracker: RunTracker, error: BaseException | None) -> RunSummary:
+    if error is not None:
+        exit_code = error.exit_code if isinstance(error, OediSparkError) else 1
+        outcome = "partly published" if tracker.publications else "not published"
+        message = str(error) or type(error).__name__
+        return tracker.summarise(outcome=outcome, exit_code=exit_code, error=message)
+    if tracker.has_discrepancies():
+        return tracker.summarise(
+            outcome="published with discrepancies", exit_code=EXIT_DISCREPANCIES, error=None
+        )
+    return tracker.summarise(outcome="published", exit_code=EXIT_COMPLETE, error=None)

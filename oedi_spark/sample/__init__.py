@@ -1,0 +1,1 @@
+"""A made-up piece of the OEDI bucket: the real keys and columns, invented loads."""

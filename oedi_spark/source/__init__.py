@@ -1,0 +1,1 @@
+"""What OEDI publishes: keys, releases, storage, listing."""

@@ -1,0 +1,260 @@
+"""One file interface over S3 (signed, anonymous, custom endpoint) and local folders.
+
+Both list page by page and read a whole object at once: a building file is 2 to 20 MB, and one
+GET is cheaper than the four or five that a reader of columns makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from os import scandir
+from pathlib import Path
+from typing import Any, Protocol
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from oedi_spark.contracts import Reason
+from oedi_spark.errors import FileFault, SourceListingError
+
+_MD5_ETAG = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class SourceLocation:
+    """Where the bucket is and how it is reached; small, hashable, sent to every task.
+
+    It holds no credentials: each process finds its own (role, profile or environment).
+    """
+
+    root: str
+    is_local: bool
+    anonymous: bool = False
+    endpoint_url: str | None = None
+    region: str | None = None
+    path_style: bool = False
+    connect_timeout_s: float = 10
+    read_timeout_s: float = 60
+    max_attempts: int = 5
+    listing_page_size: int = 1000
+
+    def __str__(self) -> str:
+        return self.root if self.is_local else f"s3://{self.root}"
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """One object as a listing shows it. `etag` is without quotes; None where there is none."""
+
+    key: str
+    size_bytes: int
+    etag: str | None
+    modified_at_utc: str
+    is_inside: bool = True
+
+
+class Storage(Protocol):
+    """What the indexer and the reader need of a bucket."""
+
+    def list_files(self, prefix: str) -> Iterator[ListedFile]:
+        """The files directly in a folder, in no particular order; none if it is not there."""
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """The names of the folders directly in a folder; empty if it is not there."""
+
+    def read_file(self, key: str, *, etag: str | None) -> bytes:
+        """The whole content. Raises `FileFault` with the reason when it cannot be had."""
+
+
+@cache
+def open_storage(location: SourceLocation) -> Storage:
+    """The storage of a location; one client per process."""
+    return LocalStorage(location) if location.is_local else S3Storage(location)
+
+
+def require_intact(data: bytes, *, size_bytes: int, etag: str | None) -> None:
+    """Raise `FileFault` unless `data` is what the listing promised.
+
+    An ETag is the content's MD5 only for an object that was uploaded in one part: one with a
+    dash in it (multipart), or of another length, proves nothing and is not compared.
+    """
+    if len(data) != size_bytes:
+        raise FileFault(Reason.SIZE_MISMATCH, f"{size_bytes} bytes listed, {len(data)} read")
+    if etag is not None and _MD5_ETAG.fullmatch(etag):
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if digest != etag:
+            raise FileFault(Reason.CHECKSUM_MISMATCH, f"ETag {etag}, MD5 of the bytes {digest}")
+
+
+class LocalStorage:
+    """A folder that holds the bucket's keys as paths. Reads nothing outside it."""
+
+    def __init__(self, location: SourceLocation) -> None:
+        self._root = Path(location.root).resolve()
+
+    def list_files(self, prefix: str) -> Iterator[ListedFile]:
+        """As `Storage.list_files`. A link that leads out of the root is not `is_inside`."""
+        try:
+            with scandir(self._path(prefix)) as entries:
+                for entry in entries:
+                    inside = not entry.is_symlink() or self._holds(Path(entry.path))
+                    if inside and not entry.is_file():
+                        continue
+                    stat = entry.stat(follow_symlinks=inside)
+                    yield ListedFile(
+                        key=f"{prefix}/{entry.name}",
+                        size_bytes=stat.st_size,
+                        etag=None,
+                        modified_at_utc=_iso_utc(datetime.fromtimestamp(stat.st_mtime, UTC)),
+                        is_inside=inside,
+                    )
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SourceListingError(prefix=str(self._root / prefix), cause=_say(error)) from error
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """As `Storage.list_folders`."""
+        try:
+            with scandir(self._path(prefix)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise SourceListingError(prefix=str(self._root / prefix), cause=_say(error)) from error
+
+    def read_file(self, key: str, *, etag: str | None) -> bytes:  # noqa: ARG002 - a folder has none
+        """As `Storage.read_file`."""
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError as error:
+            raise FileFault(Reason.NOT_FOUND, "listed, but gone when it was fetched") from error
+        except PermissionError as error:
+            raise FileFault(Reason.ACCESS_DENIED, _say(error)) from error
+        except OSError as error:
+            raise FileFault(Reason.FETCH_FAILED, _say(error)) from error
+
+    def _holds(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self._root)
+
+    def _path(self, key: str) -> Path:
+        if ".." in key.split("/"):
+            raise SourceListingError(prefix=key, cause="a key may not hold `..`")
+        return self._root / key
+
+
+class S3Storage:
+    """An S3 bucket, through boto3; unsigned when the location says so."""
+
+    def __init__(self, location: SourceLocation) -> None:
+        self._location = location
+        self._bucket = location.root
+        self._client = _s3_client(location)
+
+    def list_files(self, prefix: str) -> Iterator[ListedFile]:
+        """As `Storage.list_files`; `listing_page_size` keys a request."""
+        for page in self._pages(prefix):
+            for item in page.get("Contents", ()):
+                yield ListedFile(
+                    key=item["Key"],
+                    size_bytes=item["Size"],
+                    etag=item.get("ETag", "").strip('"') or None,
+                    modified_at_utc=_iso_utc(item["LastModified"].astimezone(UTC)),
+                )
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """As `Storage.list_folders`."""
+        found = (
+            item["Prefix"]
+            for page in self._pages(prefix)
+            for item in page.get("CommonPrefixes", ())
+        )
+        return sorted(each.rstrip("/").rsplit("/", 1)[-1] for each in found)
+
+    def read_file(self, key: str, *, etag: str | None) -> bytes:
+        """As `Storage.read_file`: one GET, of exactly the version that was listed.
+
+        botocore retries what fails before the body; a body that breaks off is retried here.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        wanted = {"IfMatch": f'"{etag}"'} if etag else {}
+        attempts = Retrying(
+            retry=retry_if_exception_type((HTTPClientError, OSError)),
+            stop=stop_after_attempt(self._location.max_attempts),
+            wait=wait_random_exponential(multiplier=0.2, max=20),
+            reraise=True,
+        )
+        try:
+            return bytes(attempts(self._get, key, wanted))
+        except ClientError as error:
+            raise _client_fault(error) from error
+        except (BotoCoreError, OSError) as error:
+            raise FileFault(
+                Reason.FETCH_FAILED, f"{self._location.max_attempts} attempts: {_say(error)}"
+            ) from error
+
+    def _get(self, key: str, wanted: dict[str, str]) -> bytes:
+        body = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)["Body"]
+        content: bytes = body.read()
+        return content
+
+    def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket,
+            Prefix=f"{prefix}/",
+            Delimiter="/",
+            PaginationConfig={"PageSize": self._location.listing_page_size},
+        )
+        try:
+            yield from pages
+        except (ClientError, BotoCoreError) as error:
+            raise SourceListingError(
+                prefix=f"s3://{self._bucket}/{prefix}/", cause=_say(error)
+            ) from error
+
+
+def _s3_client(location: SourceLocation) -> Any:  # noqa: ANN401 - boto3 clients have no type
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    config = Config(
+        signature_version=UNSIGNED if location.anonymous else None,
+        connect_timeout=location.connect_timeout_s,
+        read_timeout=location.read_timeout_s,
+        retries={"mode": "standard", "max_attempts": location.max_attempts},
+        max_pool_connections=32,
+        s3={"addressing_style": "path"} if location.path_style else {},
+    )
+    return boto3.session.Session().client(
+        "s3", endpoint_url=location.endpoint_url, region_name=location.region, config=config
+    )
+
+
+def _client_fault(error: Any) -> FileFault:  # noqa: ANN401 - botocore has no types
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    reason = {
+        403: Reason.ACCESS_DENIED,
+        404: Reason.NOT_FOUND,
+        412: Reason.CHANGED_SINCE_LISTING,
+    }.get(status, Reason.FETCH_FAILED)
+    code = error.response.get("Error", {}).get("Code", "unknown")
+    return FileFault(reason, f"HTTP {status}, {code}")
+
+
+def _iso_utc(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _say(error: BaseException) -> str:
+    """An error in one line, without control characters that a server or a name put there."""
+    text = urllib.parse.quote(str(error), safe=" !\"#$&'()*+,-./:;<=>?@[]_{|}~%")
+    return f"{type(error).__name__}: {text[:300]}"

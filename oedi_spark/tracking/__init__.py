@@ -1,0 +1,1 @@
+"""What happened: transitions per file, the summary of a run."""

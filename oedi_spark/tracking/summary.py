@@ -1,0 +1,201 @@
+"""The summary of a run: as JSON with the keys that users of the previous system read, as text.
+
+Every listed file is in exactly one place: uploaded, or in one of the three `missing_…` maps
+with its reason. So listed = uploaded + missing fetches + missing transforms + missing uploads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class FileStats:
+    """Where the listed files ended. The maps go from key to reason."""
+
+    listed: int = 0
+    uploaded: int = 0
+    missing_fetches: dict[str, str] = field(default_factory=dict)
+    missing_transforms: dict[str, str] = field(default_factory=dict)
+    missing_uploads: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every listed file was uploaded."""
+        return self.listed == self.uploaded
+
+    def as_json(self, kind: str, middle: str) -> dict[str, object]:
+        """The keys of the previous system: `kind` is data or metadata, `middle` its second step."""
+        return {
+            f"total_{kind}_files_listed": self.listed,
+            f"total_{kind}_files_uploaded": self.uploaded,
+            f"missing_{kind}_fetches_count": len(self.missing_fetches),
+            f"missing_{kind}_{middle}_count": len(self.missing_transforms),
+            f"missing_{kind}_uploads_count": len(self.missing_uploads),
+            f"missing_{kind}_fetches_files": self.missing_fetches,
+            f"missing_{kind}_{middle}_files": self.missing_transforms,
+            f"missing_{kind}_uploads_files": self.missing_uploads,
+        }
+
+
+@dataclass(frozen=True)
+class PartitionLine:
+    """One partition: how many files it listed, how many are published, with how many hours."""
+
+    partition: str
+    listed: int
+    uploaded: int
+    rows: int
+    missing_buildings: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did, whether it succeeded or not."""
+
+    run_id: str
+    outcome: str
+    exit_code: int
+    error: str | None
+    started_at_utc: str
+    total_s: float
+    stage_s: Mapping[str, float]
+    batch_s: float
+    data_files: FileStats
+    metadata_files: FileStats
+    surplus: Mapping[str, str]
+    partitions: tuple[PartitionLine, ...]
+    published_rows: int
+    read_bytes: int
+    written_bytes: int
+    files_per_second: float
+    snapshot_ids: Mapping[str, int]
+    missing_values: Mapping[str, str]
+    columns_by_unit: tuple[str, ...]
+    columns_omitted: tuple[str, ...]
+
+    def headline(self) -> dict[str, object]:
+        """The figures for one log line."""
+        return {
+            "exit_code": self.exit_code,
+            "files_listed": self.data_files.listed,
+            "files_uploaded": self.data_files.uploaded,
+            "hours": self.published_rows,
+            "took_s": round(self.total_s, 1),
+        }
+
+    def as_json(self) -> dict[str, object]:
+        """The whole summary; the first three keys are those of the previous system."""
+        return {
+            "time_stat": {
+                "total_time_seconds": round(self.total_s, 2),
+                "batches_seconds": round(self.batch_s, 2),
+                "stage_seconds": {name: round(took, 3) for name, took in self.stage_s.items()},
+                "started_at_utc": self.started_at_utc,
+            },
+            "data_files_stats": self.data_files.as_json("data", "transforms"),
+            "metadata_files_stats": self.metadata_files.as_json("metadata", "bypasses"),
+            "run": {
+                "run_id": self.run_id,
+                "outcome": self.outcome,
+                "exit_code": self.exit_code,
+                "error": self.error,
+            },
+            "volume": {
+                "rows_published": self.published_rows,
+                "bytes_read": self.read_bytes,
+                "bytes_written": self.written_bytes,
+                "files_per_second": round(self.files_per_second, 1),
+            },
+            "snapshot_ids": dict(self.snapshot_ids),
+            "partitions": [
+                {
+                    "partition": line.partition,
+                    "files_listed": line.listed,
+                    "files_uploaded": line.uploaded,
+                    "rows_published": line.rows,
+                    "missing_buildings": list(line.missing_buildings),
+                }
+                for line in self.partitions
+            ],
+            "surplus_files": dict(self.surplus),
+            "missing_values_files": dict(self.missing_values),
+            "columns_ruled_by_unit": list(self.columns_by_unit),
+            "columns_omitted": list(self.columns_omitted),
+        }
+
+    def as_text(self) -> str:
+        """The summary for a person: the counts, then whatever is not as it should be."""
+        data = self.data_files
+        lines = [
+            f"run {self.run_id}: {self.outcome} (exit {self.exit_code})",
+            f"  listed    {data.listed:>10,} files",
+            f"  uploaded  {data.uploaded:>10,} files  {self.published_rows:>14,} hours"
+            f"  {_mib(self.written_bytes)} written",
+            f"  lost      {data.listed - data.uploaded:>10,} files"
+            f"  ({len(data.missing_fetches)} not fetched, {len(data.missing_transforms)}"
+            f" not transformed, {len(data.missing_uploads)} not uploaded)",
+            f"  surplus   {len(self.surplus):>10,} files, not read",
+            f"  read      {_mib(self.read_bytes):>10}  in {self.batch_s:.1f} s,"
+            f" {self.files_per_second:.0f} files/s; whole run {self.total_s:.1f} s",
+        ]
+        lines += [f"  stage     {name:<8} {took:>8.2f} s" for name, took in self.stage_s.items()]
+        for line in self.partitions:
+            note = f", {len(line.missing_buildings)} missing" if line.missing_buildings else ""
+            lines.append(
+                f"  {line.partition}: {line.uploaded:,} of {line.listed:,} files,"
+                f" {line.rows:,} hours{note}"
+            )
+        lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
+        for title, found in (
+            ("not fetched", data.missing_fetches),
+            ("not transformed", data.missing_transforms),
+            ("not uploaded", data.missing_uploads),
+            ("surplus", self.surplus),
+            ("hours without a value", self.missing_values),
+        ):
+            lines += _named(title, found)
+        for title, names in (
+            ("columns ruled by their unit alone", self.columns_by_unit),
+            ("columns left out, no rule and no unit", self.columns_omitted),
+        ):
+            if names:
+                lines.append(f"  {title}: {', '.join(map(_one_line, names))}")
+        if self.error:
+            lines.append(f"  {self.error}")
+        return "\n".join(lines)
+
+
+def write_summary(summary: RunSummary, folder: Path) -> Path:
+    """Write `summary-{run_id}.json` and, for whoever wants the newest, `summary.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(summary.as_json(), indent=2) + "\n"
+    path = folder / f"summary-{summary.run_id}.json"
+    path.write_text(text, "utf-8")
+    latest = folder / "summary.json"
+    unfinished = folder / f".summary-{summary.run_id}.tmp"
+    unfinished.write_text(text, "utf-8")
+    unfinished.replace(latest)
+    return path
+
+
+def _named(title: str, found: Mapping[str, str], most: int = 10) -> list[str]:
+    lines = [
+        f"  {title}: {_one_line(key.rsplit('/', 1)[-1])}  {_one_line(why)}"
+        for key, why in list(found.items())[:most]
+    ]
+    if len(found) > most:
+        lines.append(f"  {title}: … and {len(found) - most} more, all in the JSON summary")
+    return lines
+
+
+def _one_line(text: str) -> str:
+    """Names come from outside: what would move the cursor or break the line is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.1f} MiB"

@@ -1,0 +1,255 @@
+"""Follow every file from listed to uploaded.
+
+Stage 7 of 7: writer → TRACKER.
+
+A Spark accumulator carries the transitions that the tasks saw, per file. Merging two records
+of a file is a bitwise or, so a task that was retried or ran twice counts once. Spark hands the
+updates over when a task ends; the driver adds what only it knows: listed and uploaded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from pyspark.accumulators import AccumulatorParam
+
+from oedi_spark.contracts import (
+    BatchResult,
+    Column,
+    FileOutcome,
+    Partition,
+    Publication,
+    Reason,
+    StagedFile,
+    Transition,
+    Verdict,
+)
+from oedi_spark.log import get_logger
+from oedi_spark.plan import Plan
+from oedi_spark.tracking.summary import FileStats, PartitionLine, RunSummary
+
+STAGES = ("config", "indexer", "reader", "rollup", "quality", "writer", "tracker")
+
+_log = get_logger(__name__)
+
+
+class TransitionsParam(AccumulatorParam[dict[int, int]]):
+    """How Spark merges {file ordinal: transitions}."""
+
+    def zero(self, value: dict[int, int]) -> dict[int, int]:  # noqa: ARG002 - Spark's signature
+        """Nothing has happened to any file."""
+        return {}
+
+    def addInPlace(  # noqa: N802 - Spark's name
+        self, value1: dict[int, int], value2: dict[int, int]
+    ) -> dict[int, int]:
+        """The union of two records."""
+        for ordinal, transitions in value2.items():
+            value1[ordinal] = value1.get(ordinal, 0) | transitions
+        return value1
+
+
+class RunTracker:
+    """What one run did; complete at every moment, so a failed run can be summed up too."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.started_at_utc = datetime.now(UTC)
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.plan: Plan | None = None
+        self.transitions: dict[int, int] = {}
+        self.outcomes: dict[int, FileOutcome] = {}
+        self.columns: dict[Partition, dict[Column, int]] = {}
+        self.staged: list[StagedFile] = []
+        self.verdicts: tuple[Verdict, ...] = ()
+        self.publications: list[Publication] = []
+        self.read_bytes = 0
+        self.batch_seconds = 0.0
+        """Wall seconds from the first batch sent out to the last one back."""
+        self._started_s = time.perf_counter()
+
+    @contextmanager
+    def stage(self, *names: str) -> Iterator[None]:
+        """Time a stage (or several that run as one) and log that it begins and ends."""
+        label = " → ".join(names)
+        _log.info("stage started", stage=label)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            took_s = time.perf_counter() - started
+            if len(names) == 1:
+                self.seconds[names[0]] += took_s
+            _log.info("stage ended", stage=label, took_s=round(took_s, 3))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._started_s
+
+    def record_plan(self, plan: Plan) -> None:
+        """Every building file of the plan is listed."""
+        self.plan = plan
+        self.transitions = {file.ordinal: int(Transition.LISTED) for file in plan.index.files}
+
+    def record_transitions(self, carried: Mapping[int, int]) -> None:
+        """Take over what the accumulator carried."""
+        for ordinal, transitions in carried.items():
+            self.transitions[ordinal] = self.transitions.get(ordinal, 0) | transitions
+
+    @contextmanager
+    def timed_batches(self) -> Iterator[None]:
+        """Count the wall seconds from the first batch sent out to the last one back."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.batch_seconds += time.perf_counter() - started
+
+    def has_discrepancies(self) -> bool:
+        """Whether anything that was asked for is not in the table."""
+        lost = any(not done & Transition.UPLOADED for done in self.transitions.values())
+        partitions = self.plan.partitions if self.plan else ()
+        return lost or any(each.missing_buildings or not each.file_count for each in partitions)
+
+    def record_results(
+        self, results: Iterable[BatchResult], partition_of: Mapping[int, Partition]
+    ) -> None:
+        """Take over what the tasks handed back."""
+        for result in results:
+            self.outcomes.update({outcome.ordinal: outcome for outcome in result.outcomes})
+            self.staged += result.staged
+            self.read_bytes += result.read_bytes
+            for name in ("reader", "rollup", "quality", "writer"):
+                self.seconds[name] += result.seconds.get(name, 0.0)
+            counts = self.columns.setdefault(partition_of[result.batch_number], {})
+            for column, count in result.columns.items():
+                counts[column] = counts.get(column, 0) + count
+
+    def record_publication(
+        self, publication: Publication, committed: Sequence[StagedFile] = ()
+    ) -> None:
+        """A snapshot is in the catalog: the files staged into it are uploaded."""
+        self.publications.append(publication)
+        for staged in committed:
+            for ordinal in staged.ordinals:
+                self.transitions[ordinal] |= int(Transition.UPLOADED)
+
+    def failed_by_partition(self) -> dict[Partition, int]:
+        """Files that were read and cannot become hours, per partition."""
+        return {
+            partition: sum(
+                1
+                for ordinal in ordinals
+                if (outcome := self.outcomes.get(ordinal)) and outcome.reason is not None
+            )
+            for partition, ordinals in self._ordinals().items()
+        }
+
+    def reason_of(self, ordinal: int) -> tuple[Reason, str]:
+        """Why a listed file was not uploaded."""
+        outcome = self.outcomes.get(ordinal)
+        if outcome is not None and outcome.reason is not None:
+            return outcome.reason, outcome.detail
+        if not self.transitions[ordinal] & Transition.TRANSFORMED:
+            return Reason.NOT_REACHED, "the run ended before this file was read"
+        withheld = {verdict.partition for verdict in self.verdicts if not verdict.is_published}
+        if any(ordinal in self._ordinals()[partition] for partition in withheld):
+            return Reason.PARTITION_WITHHELD, "too many files of its partition failed"
+        return Reason.NOT_COMMITTED, "staged, but the commit did not happen"
+
+    def _ordinals(self) -> dict[Partition, range]:
+        if self.plan is None:
+            return {}
+        return {
+            each.partition: range(each.files[0].ordinal, each.files[-1].ordinal + 1)
+            for each in self.plan.index.listings
+            if each.files
+        }
+
+    def summarise(self, *, outcome: str, exit_code: int, error: str | None) -> RunSummary:
+        """The run as it stands, every listed file in exactly one place."""
+        staged_s = self.batch_seconds
+        files = self.plan.index.files if self.plan else ()
+        uploaded = [f for f in files if self.transitions[f.ordinal] & Transition.UPLOADED]
+        return RunSummary(
+            run_id=self.run_id,
+            outcome=outcome,
+            exit_code=exit_code,
+            error=error,
+            started_at_utc=self.started_at_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            total_s=self.elapsed_s,
+            stage_s=dict(self.seconds),
+            batch_s=staged_s,
+            data_files=self._file_stats(),
+            metadata_files=FileStats(),
+            surplus={
+                key: why
+                for each in (self.plan.partitions if self.plan else ())
+                for key, why in each.surplus.items()
+            },
+            partitions=self._partition_lines(),
+            published_rows=sum(p.row_count for p in self.publications if p.is_hourly),
+            read_bytes=self.read_bytes,
+            written_bytes=sum(p.size_bytes for p in self.publications if p.is_hourly),
+            files_per_second=len(uploaded) / staged_s if staged_s else 0.0,
+            snapshot_ids={p.table: p.snapshot_id for p in self.publications},
+            missing_values=self._missing_values(),
+            columns_by_unit=self._column_names(lambda c: not c.known and c.rule != "omit"),
+            columns_omitted=self._column_names(lambda c: c.rule == "omit"),
+        )
+
+    def _file_stats(self) -> FileStats:
+        stats = FileStats()
+        for file in self.plan.index.files if self.plan else ():
+            done = self.transitions[file.ordinal]
+            stats.listed += 1
+            if done & Transition.UPLOADED:
+                stats.uploaded += 1
+                continue
+            reason, detail = self.reason_of(file.ordinal)
+            lost = (
+                stats.missing_fetches
+                if not done & Transition.FETCHED
+                else stats.missing_transforms
+                if not done & Transition.TRANSFORMED
+                else stats.missing_uploads
+            )
+            lost[file.key] = f"{reason}: {detail}"
+        return stats
+
+    def _partition_lines(self) -> tuple[PartitionLine, ...]:
+        rows: dict[Partition, int] = {}
+        for staged in self.staged:
+            rows[staged.partition] = rows.get(staged.partition, 0) + staged.row_count
+        ordinals = self._ordinals()
+        lines = []
+        for each in self.plan.partitions if self.plan else ():
+            done = [self.transitions[at] for at in ordinals.get(each.partition, range(0))]
+            uploaded = sum(1 for transitions in done if transitions & Transition.UPLOADED)
+            lines.append(
+                PartitionLine(
+                    partition=str(each.partition),
+                    listed=each.file_count,
+                    uploaded=uploaded,
+                    rows=rows.get(each.partition, 0) if uploaded else 0,
+                    missing_buildings=each.missing_buildings,
+                )
+            )
+        return tuple(lines)
+
+    def _missing_values(self) -> dict[str, str]:
+        files = self.plan.index.files if self.plan else ()
+        return {
+            files[outcome.ordinal].key: outcome.detail
+            for outcome in self.outcomes.values()
+            if outcome.reason is None
+        }
+
+    def _column_names(self, wanted: Callable[[Column], bool]) -> tuple[str, ...]:
+        return tuple(
+            sorted({c.source_name for counts in self.columns.values() for c in counts if wanted(c)})
+        )

@@ -1,0 +1,1 @@
+"""Quarter-hours to hours: decode, roll up, check, stage."""

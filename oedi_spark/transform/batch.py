@@ -1,0 +1,193 @@
+"""The body of one task: reader → rollup → quality → staged parquet.
+
+The only module beside `pipeline.py` that joins stages. It runs in a Python worker of Spark,
+knows no Spark, and hands back descriptors, never rows.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from oedi_spark.contracts import (
+    Batch,
+    BatchResult,
+    Column,
+    FileOutcome,
+    Reason,
+    SourceFile,
+    Transition,
+)
+from oedi_spark.errors import FileFault
+from oedi_spark.lake.staging import StagedWriter, StagingTarget
+from oedi_spark.source.storage import SourceLocation, Storage, open_storage, require_intact
+from oedi_spark.transform.columns import Rule
+from oedi_spark.transform.quality import count_missing_hours
+from oedi_spark.transform.reader import Measure, Profile, ProfileReader
+from oedi_spark.transform.rollup import roll_up_constant, roll_up_intervals
+
+MarkTransition = Callable[[int, Transition], None]
+"""Told of each file (by ordinal) and each thing that happened to it."""
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What every task of a run needs to know, the same for all."""
+
+    location: SourceLocation
+    data_uri: str
+    run_id: str
+    row_group_buildings: int
+    read_ahead_files: int
+    strict_columns: bool
+
+
+def run_batch(batch: Batch, settings: TaskSettings, mark: MarkTransition) -> BatchResult:
+    """Turn a batch's building files into one staged parquet file of hours.
+
+    A file that cannot become hours is an outcome with a reason; only what has nothing to do
+    with the data (no disk, no memory, a lost worker) raises, and then nothing stays staged.
+    """
+    name = f"{settings.run_id}-{batch.number:05d}-{uuid.uuid4().hex[:12]}.parquet"
+    target = StagingTarget(
+        uri=f"{settings.data_uri}/{batch.partition}/{name}",
+        partition=batch.partition,
+        field_ids=dict(batch.field_ids),
+        row_group_buildings=settings.row_group_buildings,
+    )
+    body = _BatchBody(batch, settings, mark, StagedWriter(target))
+    try:
+        return body.run()
+    except BaseException:
+        body.writer.discard()
+        raise
+
+
+class _BatchBody:
+    """The state of one running batch."""
+
+    def __init__(
+        self, batch: Batch, settings: TaskSettings, mark: MarkTransition, writer: StagedWriter
+    ) -> None:
+        self.writer = writer
+        self._batch, self._settings, self._mark = batch, settings, mark
+        self._reader = ProfileReader(batch.facts)
+        self._rows_of = {name: row for row, name in enumerate(writer.measures)}
+        self._outcomes: list[FileOutcome] = []
+        self._deferred: list[int] = []
+        self._columns: Counter[Column] = Counter()
+        self._read_bytes = 0
+        self._reader_s = 0.0
+
+    def run(self) -> BatchResult:
+        started = time.perf_counter()
+        for file, fetched in self._fetch_ahead():
+            self._mark(file.ordinal, Transition.LISTED)
+            try:
+                self._transform(file, self._read(file, fetched))
+            except FileFault as fault:
+                self._outcomes.append(FileOutcome(file.ordinal, fault.reason, fault.detail))
+        staged = self.writer.finish()
+        return BatchResult(
+            batch_number=self._batch.number,
+            staged=(staged,) if staged else (),
+            outcomes=tuple(self._outcomes),
+            deferred=tuple(self._deferred),
+            columns=dict(self._columns),
+            read_bytes=self._read_bytes,
+            seconds={
+                "reader": self._reader_s,
+                "rollup": time.perf_counter() - started - self._reader_s - self.writer.encode_s,
+                "writer": self.writer.encode_s,
+            },
+        )
+
+    def _transform(self, file: SourceFile, profile: Profile) -> None:
+        """Roll a building up, judge it, and keep its hours; or put it off, or fault it."""
+        if self._settings.strict_columns:
+            _require_known(profile)
+        if any(m.column.name not in self._rows_of for m in profile.measures):
+            self._columns.update({m.column: 0 for m in profile.measures})
+            self._deferred.append(file.ordinal)
+            return
+        block = self.writer.rows(len(profile.hour_start_us))
+        has_nulls = np.ones(len(block), dtype=bool)
+        absent = set(range(len(block)))
+        hours_missing = 0
+        for measure in profile.measures:
+            row = self._rows_of[measure.column.name]
+            absent.discard(row)
+            has_nulls[row], missing = _fill(measure, block[row])
+            hours_missing += missing
+        block[sorted(absent)] = np.nan
+        self.writer.keep(file.ordinal, profile.bldg_id, profile.hour_start_us, has_nulls)
+        self._columns.update(measure.column for measure in profile.measures)
+        self._columns.update(profile.omitted)
+        self._mark(file.ordinal, Transition.TRANSFORMED)
+        if hours_missing:
+            detail = f"{hours_missing} hours without a value in one column or more"
+            self._outcomes.append(FileOutcome(file.ordinal, None, detail, hours_missing))
+
+    def _read(self, file: SourceFile, fetched: Future[bytes]) -> Profile:
+        started = time.perf_counter()
+        try:
+            data = fetched.result()
+            self._read_bytes += len(data)
+            self._mark(file.ordinal, Transition.FETCHED)
+            return self._reader.read_profile(data, file)
+        finally:
+            self._reader_s += time.perf_counter() - started
+
+    def _fetch_ahead(self) -> Iterator[tuple[SourceFile, Future[bytes]]]:
+        """Each file with its bytes on the way, a bounded number of them at a time."""
+        storage: Storage = open_storage(self._settings.location)
+        ahead = self._settings.read_ahead_files
+        waiting: deque[tuple[SourceFile, Future[bytes]]] = deque()
+        with ThreadPoolExecutor(ahead, thread_name_prefix="fetch") as pool:
+            try:
+                for file in self._batch.files:
+                    future = pool.submit(_fetch, storage, file)
+                    waiting.append((file, future))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft()
+                while waiting:
+                    yield waiting.popleft()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fetch(storage: Storage, file: SourceFile) -> bytes:
+    """Read and verify one file; in a thread, where neither the wait nor the hash holds the GIL."""
+    data = storage.read_file(file.key, etag=file.etag)
+    require_intact(data, size_bytes=file.size_bytes, etag=file.etag)
+    return data
+
+
+def _fill(
+    measure: Measure, hours: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> tuple[bool, int]:
+    """Write one measure's hours; (whether any is null, how many lost their value)."""
+    rule = Rule(measure.column.rule)
+    if measure.constant is not None:
+        roll_up_constant(measure.constant, rule, hours)
+        return False, 0
+    if measure.intervals is None:
+        hours[:] = np.nan
+        return True, 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        roll_up_intervals(measure.intervals, rule, hours)
+    missing = count_missing_hours(hours, source_name=measure.column.source_name)
+    return missing > 0, missing
+
+
+def _require_known(profile: Profile) -> None:
+    columns = (*profile.omitted, *(measure.column for measure in profile.measures))
+    unknown = [column.source_name for column in columns if not column.known]
+    if unknown:
+        raise FileFault(Reason.UNKNOWN_COLUMN, f"not in the rules: {', '.join(unknown[:5])}")

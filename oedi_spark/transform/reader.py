@@ -1,0 +1,402 @@
+"""Decode one building file and prove what it claims: whose it is, and when.
+
+Stage 3 of 7: indexer → READER → rollup.
+
+In   the bytes of one parquet file, 35,040 (or 35,136) rows of 15 minutes.
+Out  a `Profile`: the id, the start of each hour, and each measure's intervals, in EST.
+
+Two shortcuts, both proofs and not guesses:
+
+*Constants.* More than half of the real columns hold one value throughout. Statistics alone do
+not prove that (they leave NaN out, so a NaN hides behind min = max); a dictionary page that
+holds a single value does, together with a chunk too small for pages without a dictionary.
+
+*Stamps.* Every building of a release has the same stamps, so the same encoded bytes. They are
+decoded and proved once; a chunk of equal bytes, type, codec and row count is equal stamps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from oedi_spark.contracts import Column, IntervalStamp, Reason, ReleaseFacts, SourceFile
+from oedi_spark.errors import FileFault
+from oedi_spark.transform.columns import BLDG_ID, TIMESTAMP, Rule, describe_columns
+
+INTERVAL_S = 900
+INTERVAL_COUNTS = (35_040, 35_136)
+"""Rows of a year of 365 and of 366 days."""
+
+Floats = NDArray[np.floating[Any]]
+
+_MAGIC = b"PAR1"
+_MAX_CONSTANT_CHUNK_BYTES = 1024
+_US_PER_HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of one building. Neither `constant` nor `intervals`: it has no value at all."""
+
+    column: Column
+    constant: float | None = None
+    intervals: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One building's year, proved to be regular. `hour_start_us`: EST, since 1970, no zone."""
+
+    bldg_id: int
+    hour_start_us: NDArray[np.int64]
+    measures: tuple[Measure, ...]
+    omitted: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A physical column: where it is, what it becomes, how its one-value dictionary begins."""
+
+    index: int
+    column: Column
+    dictionary_prefix: bytes | None
+    is_null_type: bool
+
+
+@dataclass(frozen=True)
+class _FileSchema:
+    timestamp: int
+    timestamp_type: pa.DataType
+    bldg_id: int
+    fields: tuple[_Field, ...]
+    omitted: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class _ProvenStamps:
+    raw: bytes
+    identity: tuple[object, ...]
+    hour_start_us: NDArray[np.int64]
+
+
+class ProfileReader:
+    """Reads the files of one batch; keeps what one file proved for the next."""
+
+    def __init__(self, facts: ReleaseFacts) -> None:
+        self._facts = facts
+        self._parquet_schema: Any = None
+        self._schema: _FileSchema | None = None
+        self._stamps: _ProvenStamps | None = None
+
+    def read_profile(self, data: bytes, file: SourceFile) -> Profile:
+        """Decode a building file.
+
+        Raises:
+            FileFault: The file is not what its name and its release say it is.
+        """
+        parquet = open_parquet(data)
+        schema = self._file_schema(parquet)
+        if parquet.metadata.num_rows == 0:
+            raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
+        try:
+            _require_id(parquet, schema, data, file.bldg_id)
+            hour_start_us = self._hour_starts(parquet, schema, data)
+            measures = _read_measures(parquet, schema, data)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise FileFault(Reason.UNREADABLE, _say(error)) from error
+        return Profile(file.bldg_id, hour_start_us, measures, schema.omitted)
+
+    def _file_schema(self, parquet: pq.ParquetFile) -> _FileSchema:
+        """The meaning of the columns; taken from the last file when the schema is the same."""
+        if self._schema is None or not parquet.schema.equals(self._parquet_schema):
+            self._schema = _understand(parquet.schema_arrow)
+            self._parquet_schema = parquet.schema
+        return self._schema
+
+    def _hour_starts(
+        self, parquet: pq.ParquetFile, schema: _FileSchema, data: bytes
+    ) -> NDArray[np.int64]:
+        raw, identity = _raw_chunk(parquet, schema.timestamp, data)
+        known = self._stamps
+        if known is not None and raw and known.identity == identity and known.raw == raw:
+            return known.hour_start_us
+        table = parquet.reader.read_all(column_indices=[schema.timestamp], use_threads=False)
+        stamps_ns = _stamps_ns(table.column(0), schema.timestamp_type)
+        hour_start_us = prove_hours(stamps_ns, self._facts)
+        self._stamps = _ProvenStamps(raw, (*identity,), hour_start_us)
+        return hour_start_us
+
+
+def open_parquet(data: bytes) -> pq.ParquetFile:
+    """Open a parquet file that is in memory, telling the ways apart in which it may not be one.
+
+    Raises:
+        FileFault: `empty`, `not_parquet`, `truncated` or `unreadable`.
+    """
+    if not data:
+        raise FileFault(Reason.EMPTY, "0 bytes")
+    if data[:4] != _MAGIC:
+        raise FileFault(Reason.NOT_PARQUET, f"begins with {data[:4]!r}")
+    if len(data) < 12 or data[-4:] != _MAGIC:
+        raise FileFault(Reason.TRUNCATED, f"begins as parquet, ends after {len(data)} bytes")
+    try:
+        return pq.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FileFault(Reason.UNREADABLE, _say(error)) from error
+
+
+def read_columns(data: bytes) -> tuple[Column, ...]:
+    """The measures that a file has and that would be published.
+
+    Raises:
+        FileFault: As `ProfileReader.read_profile` for the schema of the file.
+    """
+    fields = _understand(open_parquet(data).schema_arrow).fields
+    return tuple(field.column for field in fields)
+
+
+def prove_hours(stamps_ns: NDArray[np.int64], facts: ReleaseFacts) -> NDArray[np.int64]:
+    """The start of each hour, from stamps that are proved to be a year's regular quarter-hours.
+
+    The first stamp says which end of its interval it names: 00:15 of 1 January the end, 00:00
+    the beginning. Anything else is no year, and a stamp that contradicts what the release
+    declares is refused, because a wrong guess moves one interval in four into the
+    neighbouring hour and no total shows it.
+
+    Args:
+        stamps_ns: Nanoseconds since 1970 on the EST clock, in file order.
+        facts: What the release declares; None there means “as the file says”.
+
+    Returns:
+        Microseconds since 1970, one per hour.
+
+    Raises:
+        FileFault: `stamps_…`, `wrong_row_count` or `stamp_contradicts_release`.
+    """
+    _require_regular(stamps_ns)
+    wanted = (facts.interval_count,) if facts.interval_count else INTERVAL_COUNTS
+    if len(stamps_ns) not in wanted:
+        expected = " or ".join(f"{count:,}" for count in wanted)
+        raise FileFault(Reason.WRONG_ROW_COUNT, f"{len(stamps_ns):,} rows, not {expected}")
+    first = np.datetime64(int(stamps_ns[0]), "ns")
+    into_year = first - first.astype("datetime64[Y]").astype("datetime64[ns]")
+    stamp = {
+        np.timedelta64(INTERVAL_S, "s"): IntervalStamp.END,
+        np.timedelta64(0, "s"): IntervalStamp.BEGINNING,
+    }.get(into_year.astype("timedelta64[s]"))
+    if stamp is None or int(stamps_ns[0]) % 1_000_000_000:
+        raise FileFault(
+            Reason.STAMPS_IRREGULAR, f"the first stamp is {first}, not 1 January 00:15 or 00:00"
+        )
+    if facts.stamp is not None and stamp is not facts.stamp:
+        raise FileFault(
+            Reason.STAMP_CONTRADICTS_RELEASE,
+            f"the first stamp is {first}: interval {stamp}; {facts.release} declares {facts.stamp}",
+        )
+    start_us = int(stamps_ns[0]) // 1000
+    if stamp is IntervalStamp.END:
+        start_us -= INTERVAL_S * 1_000_000
+    return start_us + _US_PER_HOUR * np.arange(len(stamps_ns) // 4, dtype=np.int64)
+
+
+def _require_regular(stamps_ns: NDArray[np.int64]) -> None:
+    steps = np.diff(stamps_ns)
+    if (steps == INTERVAL_S * 1_000_000_000).all():
+        return
+    at = int(np.flatnonzero(steps != INTERVAL_S * 1_000_000_000)[0])
+    around = f"row {at + 1}: " + " then ".join(
+        str(np.datetime64(int(each), "ns").astype("datetime64[s]"))
+        for each in stamps_ns[at : at + 2]
+    )
+    if (steps == 0).any():
+        raise FileFault(Reason.STAMPS_DUPLICATED, around)
+    if (steps < 0).any():
+        raise FileFault(Reason.STAMPS_UNSORTED, around)
+    raise FileFault(Reason.STAMPS_IRREGULAR, around)
+
+
+def _understand(schema: pa.Schema) -> _FileSchema:
+    names = schema.names
+    for name, reason in ((TIMESTAMP, Reason.MISSING_TIMESTAMP), (BLDG_ID, Reason.MISSING_BLDG_ID)):
+        if names.count(name) != 1:
+            raise FileFault(reason, f"{names.count(name)} columns named {name}")
+    measures = tuple(name for name in names if name not in (TIMESTAMP, BLDG_ID))
+    described = dict(zip(measures, describe_columns(measures), strict=True))
+    if any(pa.types.is_nested(each.type) for each in schema):
+        raise FileFault(Reason.NOT_NUMERIC, "a column holds lists or structs")
+    kept = [name for name in measures if described[name].rule != Rule.OMIT]
+    for name in kept:
+        _require_numeric(schema.field(name))
+    return _FileSchema(
+        timestamp=names.index(TIMESTAMP),
+        timestamp_type=schema.field(TIMESTAMP).type,
+        bldg_id=names.index(BLDG_ID),
+        fields=tuple(
+            _Field(
+                index=names.index(name),
+                column=described[name],
+                dictionary_prefix=_one_value_dictionary(schema.field(name).type),
+                is_null_type=pa.types.is_null(schema.field(name).type),
+            )
+            for name in kept
+        ),
+        omitted=tuple(described[name] for name in measures if described[name].rule == Rule.OMIT),
+    )
+
+
+def _require_numeric(field: pa.Field) -> None:
+    kind = field.type
+    if not (
+        pa.types.is_floating(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
+        raise FileFault(Reason.NOT_NUMERIC, f"{field.name[:200]!r} is {kind}, not a number")
+
+
+def _one_value_dictionary(kind: pa.DataType) -> bytes | None:
+    """How the header of a dictionary page of one value begins, for a type (parquet.thrift).
+
+    Thrift's compact protocol: field 1, i32, DICTIONARY_PAGE (2); field 2, i32, bytes of the
+    page before compression: the width of one value. Numbers are zigzag, so doubled.
+    """
+    width = {"double": 8, "float": 4}.get(str(kind))
+    return bytes((0x15, 2 * 2, 0x15, 2 * width)) if width else None
+
+
+def _constant(field: _Field, row_group: Any, data: bytes) -> float | None:  # noqa: ANN401
+    """The one value that a chunk is proved to hold throughout, else None."""
+    chunk = row_group.column(field.index)
+    at = chunk.dictionary_page_offset
+    if at is None or field.dictionary_prefix is None:
+        return None
+    if chunk.total_uncompressed_size > _MAX_CONSTANT_CHUNK_BYTES:
+        return None
+    if data[at : at + 4] != field.dictionary_prefix:
+        return None
+    statistics = chunk.statistics
+    if statistics is None or not statistics.has_min_max or statistics.null_count != 0:
+        return None
+    low, high = statistics.min_raw, statistics.max_raw
+    return float(low) if low == high else None
+
+
+def _read_measures(
+    parquet: pq.ParquetFile, schema: _FileSchema, data: bytes
+) -> tuple[Measure, ...]:
+    metadata = parquet.metadata
+    row_group = metadata.row_group(0) if metadata.num_row_groups == 1 else None
+    constants: dict[int, float] = {}
+    if row_group is not None:
+        for field in schema.fields:
+            value = _constant(field, row_group, data)
+            if value is not None:
+                constants[field.index] = value
+    wanted = [f.index for f in schema.fields if f.index not in constants and not f.is_null_type]
+    decoded: dict[int, Floats | None] = {}
+    if wanted:
+        table = parquet.reader.read_all(column_indices=wanted, use_threads=False)
+        if table.num_rows != metadata.num_rows:
+            raise ValueError(f"{table.num_rows} rows decoded, {metadata.num_rows} promised")
+        decoded = {i: _intervals(table.column(at)) for at, i in enumerate(wanted)}
+    return tuple(
+        Measure(field.column, constants.get(field.index), decoded.get(field.index))
+        for field in schema.fields
+    )
+
+
+def _intervals(column: pa.ChunkedArray) -> Floats | None:
+    """The values with NaN where there is none; None when there is none at all."""
+    if column.null_count == len(column):
+        return None
+    if not pa.types.is_floating(column.type) or column.type.bit_width == 16:
+        column = column.cast(pa.float64())
+    values: Floats = (
+        column.chunk(0).to_numpy(zero_copy_only=False)
+        if (column.num_chunks == 1)
+        else column.to_numpy()
+    )
+    return values
+
+
+def _require_id(parquet: pq.ParquetFile, schema: _FileSchema, data: bytes, bldg_id: int) -> None:
+    """Every row's `bldg_id` is the one in the file name."""
+    metadata = parquet.metadata
+    if metadata.num_row_groups == 1 and _is_constant_id(metadata.row_group(0), schema, data):
+        found = metadata.row_group(0).column(schema.bldg_id).statistics.min_raw
+        others = found != bldg_id
+    else:
+        column = parquet.reader.read_all(column_indices=[schema.bldg_id], use_threads=False)[0]
+        if column.null_count or not pa.types.is_integer(column.type):
+            found, others = f"{column.type} with {column.null_count} nulls", True
+        else:
+            ids = np.unique(column.to_numpy())
+            others = not (len(ids) == 1 and ids[0] == bldg_id)
+            found = ", ".join(map(str, ids[:3]))
+    if others:
+        raise FileFault(
+            Reason.BLDG_ID_CONTRADICTS_NAME, f"bldg_id is {found}, the file name says {bldg_id}"
+        )
+
+
+def _is_constant_id(row_group: Any, schema: _FileSchema, data: bytes) -> bool:  # noqa: ANN401
+    """Integers have no NaN: equal bounds and no nulls prove that the id is one throughout."""
+    chunk = row_group.column(schema.bldg_id)
+    statistics = chunk.statistics
+    return bool(
+        chunk.physical_type == "INT64"
+        and statistics is not None
+        and statistics.has_min_max
+        and statistics.null_count == 0
+        and statistics.min_raw == statistics.max_raw
+    )
+
+
+def _raw_chunk(
+    parquet: pq.ParquetFile, index: int, data: bytes
+) -> tuple[bytes, tuple[object, ...]]:
+    """The encoded bytes of a column, and what else decides what they mean; b"" if unknown."""
+    metadata = parquet.metadata
+    if metadata.num_row_groups != 1:
+        return b"", ()
+    chunk = metadata.row_group(0).column(index)
+    start = chunk.dictionary_page_offset
+    if start is None or not 0 < start < chunk.data_page_offset:
+        start = chunk.data_page_offset
+    raw = data[start : start + chunk.total_compressed_size]
+    kind = parquet.schema.column(index)
+    identity = (
+        metadata.num_rows,
+        chunk.compression,
+        chunk.physical_type,
+        str(kind.logical_type),
+        kind.max_definition_level,
+    )
+    return (raw if len(raw) == chunk.total_compressed_size else b""), identity
+
+
+def _stamps_ns(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int64]:
+    """Stamps as nanoseconds on their own clock: NANOS, MICROS, MILLIS, INT96 or int64 ns.
+
+    A zone flag is read as the clock it shows: publishers mark EST stamps as UTC.
+    """
+    if column.null_count:
+        raise FileFault(Reason.STAMPS_IRREGULAR, f"{column.null_count} rows without a stamp")
+    per_unit = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+    if pa.types.is_timestamp(kind):
+        stamps = column.cast(pa.int64()).to_numpy()
+        return stamps * per_unit[kind.unit]
+    if pa.types.is_int64(kind):
+        return column.to_numpy()
+    raise FileFault(Reason.STAMPS_NOT_TIME, f"timestamp is {kind}")
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]!r}"
