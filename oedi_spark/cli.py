@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,9 +16,11 @@ from oedi_spark import __version__, config_json
 from oedi_spark.config import RunConfig, load_config_with_notes
 from oedi_spark.errors import ConfigError, OediSparkError
 from oedi_spark.log import configure_logs, get_logger
-from oedi_spark.sample.lake import SampleRequest, write_sample_lake
-from oedi_spark.sample.traps import Trap
+from oedi_spark.session import build_session, find_java_home, start_in_background
 from oedi_spark.source.layout import ReleaseFolder
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 app = typer.Typer(
     help="NREL End-Use Load Profiles, rolled up to hours, as Apache Iceberg tables.",
@@ -42,19 +45,23 @@ def main() -> None:
     sys.exit(_guarded(lambda: _invoke(sys.argv[1:])))
 
 
-def run_job(arguments: Sequence[str]) -> int:
+def run_job(arguments: Sequence[str], spark: Future[SparkSession]) -> int:
     """What `spark_jobs/etl.py` starts: `oedi-spark run` with these arguments.
+
+    Args:
+        arguments: As on the command line.
+        spark: The session, which may still be starting.
 
     Returns:
         The exit code; `errors.py` says what each one means.
     """
-    return _guarded(lambda: _invoke(["run", *arguments]))
+    return _guarded(lambda: _invoke(["run", *arguments], spark))
 
 
-def _invoke(arguments: Sequence[str]) -> int:
+def _invoke(arguments: Sequence[str], spark: Future[SparkSession] | None = None) -> int:
     """Parse and run; misuse is printed and ends with exit 2, as a faulty config does."""
     try:
-        app(args=list(arguments), prog_name="oedi-spark")
+        app(args=list(arguments), prog_name="oedi-spark", obj=spark)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     return 0
@@ -70,16 +77,18 @@ def _guarded(work: Callable[[], int]) -> int:
 
 @app.command()
 def run(
+    context: typer.Context,
     config: ConfigPath,
     state: StateOption = None,
     upgrades: UpgradesOption = None,
     output_dir: OutputOption = None,
 ) -> None:
     """Run the main job here: oedi-spark run --config conf/local.yaml."""
-    from oedi_spark import pipeline
-
     loaded = _load(config, state=state, upgrades=upgrades, output_dir=output_dir)
-    summary = pipeline.run(loaded)
+    spark = context.obj or start_in_background(build_session)
+    from oedi_spark import pipeline  # a second of imports, while Spark starts
+
+    summary = pipeline.run(loaded, spark)
     typer.echo(summary.as_text())
     raise typer.Exit(summary.exit_code)
 
@@ -152,17 +161,23 @@ def sample(
     state: Annotated[list[str] | None, typer.Option(help="CO; repeatable.")] = None,
     upgrade: Annotated[list[int] | None, typer.Option(help="0; repeatable.")] = None,
     seed: int = 2018,
-    trap: Annotated[list[Trap] | None, typer.Option(help="Plant a known fault.")] = None,
+    trap: Annotated[list[str] | None, typer.Option(help="Plant a known fault.")] = None,
 ) -> None:
     """Write a deterministic piece of the OEDI bucket: oedi-spark sample --out build/lake."""
+    from oedi_spark.sample.lake import SampleRequest, write_sample_lake
+    from oedi_spark.sample.traps import Trap
+
     default = SampleRequest()
+    unknown = [f"{each!r} is no trap" for each in trap or () if each not in set(Trap)]
+    if unknown:
+        raise ConfigError("--trap", [*unknown, f"known: {', '.join(Trap)}"])
     request = SampleRequest(
         releases=tuple(map(_release_folder, release)) if release else default.releases,
         states=tuple(state) if state else default.states,
         upgrades=tuple(upgrade) if upgrade else default.upgrades,
         buildings=buildings,
         seed=seed,
-        traps=tuple(trap or ()),
+        traps=tuple(map(Trap, trap or ())),
     )
     report = write_sample_lake(out, request)
     typer.echo(
@@ -201,8 +216,6 @@ def check(config: ConfigPath) -> None:
 @app.command()
 def java_home() -> None:
     """Print the JAVA_HOME that Spark would use; nothing when there is no Java 17."""
-    from oedi_spark.session import find_java_home
-
     typer.echo(find_java_home() or "")
 
 

@@ -6,7 +6,7 @@ config → indexer → reader → rollup → quality → writer → tracker
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyiceberg.table import Table
 
-from oedi_spark import session
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Batch, BatchResult, Column, Partition, PartitionListing
 from oedi_spark.errors import (
@@ -45,7 +44,8 @@ from oedi_spark.source.indexer import Selection, index_files
 from oedi_spark.source.storage import SourceLocation, open_storage
 from oedi_spark.tracking.progress import Progress
 from oedi_spark.tracking.summary import RunSummary, write_summary
-from oedi_spark.tracking.tracker import RunTracker, TransitionsParam
+from oedi_spark.tracking.tracker import RunTracker
+from oedi_spark.tracking.transitions import TransitionsParam
 from oedi_spark.transform.batch import TaskSettings, run_batch
 from oedi_spark.transform.quality import judge_partitions
 from oedi_spark.transform.reader import read_columns
@@ -85,10 +85,7 @@ def plan(config: RunConfig) -> Plan:
 
 
 def run(
-    config: RunConfig,
-    *,
-    build_session: Callable[[], SparkSession] = session.build_session,
-    ready_plan: Plan | None = None,
+    config: RunConfig, spark: Future[SparkSession], *, ready_plan: Plan | None = None
 ) -> RunSummary:
     """Run the main job: list, roll up, judge, publish, and account for every file.
 
@@ -97,12 +94,11 @@ def run(
 
     Args:
         config: The run.
-        build_session: How to get Spark; it starts while the source is being listed.
+        spark: The session, which may still be starting while the source is listed.
         ready_plan: A plan made earlier; what has changed since is found when it is fetched.
     """
     tracker = RunTracker(new_run_id())
     error: BaseException | None = None
-    spark = session.start_in_background(build_session)
     try:
         _run(config, tracker, spark, ready_plan)
     except OediSparkError as known:
@@ -114,7 +110,7 @@ def run(
         with tracker.stage("tracker"):
             summary = _summarise(tracker, error)
         path = write_summary(summary, Path(config.settings.log_dir))
-        _log.info("run ended", outcome=summary.outcome, summary=str(path), **summary.headline())
+        _log.info("run ended", summary=str(path), **summary.headline())
     return summary
 
 

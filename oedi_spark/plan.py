@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from oedi_spark.contracts import (
     Batch,
@@ -99,10 +100,7 @@ def build_batches(
     cut: list[tuple[PartitionListing, tuple[SourceFile, ...]]] = []
     for listing, count in zip(filled, counts, strict=True):
         edges = [len(listing.files) * at // count for at in range(count + 1)]
-        cut += [
-            (listing, listing.files[start:end])
-            for start, end in zip(edges, edges[1:], strict=False)
-        ]
+        cut += [(listing, listing.files[start:end]) for start, end in pairwise(edges)]
     cut.sort(key=lambda each: -sum(file.size_bytes for file in each[1]))
     return tuple(
         Batch(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from oedi_spark.cli import run_job
+from oedi_spark.session import build_session, start_in_background
 
 if __name__ == "__main__":
-    sys.exit(run_job(sys.argv[1:]))
+    spark = start_in_background(build_session)
+    from oedi_spark.cli import run_job  # half a second of imports, while Spark starts
+
+    sys.exit(run_job(sys.argv[1:], spark))

@@ -54,7 +54,7 @@ def open_catalog(location: CatalogLocation) -> Catalog:
     try:
         catalog = load_catalog(location.name, **properties)
         catalog.create_namespace_if_not_exists(location.database)
-    except Exception as error:  # noqa: BLE001 - each catalog raises its own kind
+    except Exception as error:
         raise PublishError(
             f"{location.database} in the {location.kind} catalog",
             f"the catalog did not open ({type(error).__name__}: {error})",

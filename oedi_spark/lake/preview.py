@@ -42,9 +42,9 @@ def look_at_hours(location: CatalogLocation, *, row_count: int = 5) -> tuple[Loo
 
 def _look(table: Table, partition: Partition, row_count: int) -> Look:
     only = And(
-        EqualTo("release", partition.release),
-        EqualTo("state", partition.state),
-        EqualTo("upgrade", partition.upgrade),
+        EqualTo(term="release", value=partition.release),
+        EqualTo(term="state", value=partition.state),
+        EqualTo(term="upgrade", value=partition.upgrade),
     )
     present = {field.name for field in table.schema().fields}
     shown = tuple(name for name in _SHOWN if name in present)

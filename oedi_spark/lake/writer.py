@@ -107,9 +107,9 @@ def list_data_files(table: Table, partitions: Collection[Partition]) -> list[Dat
     if not partitions:
         return []
     coarse = And(
-        In("release", literals={each.release for each in partitions}),
-        In("state", literals={each.state for each in partitions}),
-        In("upgrade", literals={each.upgrade for each in partitions}),
+        In(term="release", literals={each.release for each in partitions}),
+        In(term="state", literals={each.state for each in partitions}),
+        In(term="upgrade", literals={each.upgrade for each in partitions}),
     )
     found = (task.file for task in table.scan(row_filter=coarse).plan_files())
     return [

@@ -28,9 +28,11 @@ def load_releases() -> MappingProxyType[ReleaseFolder, ReleaseFacts]:
 
 
 def resolve_release(folder: ReleaseFolder) -> ReleaseFacts:
-    """The facts of a release. One that is not registered has no stamp and no row count:
-    the reader then takes both from each file, and still proves them (first stamp 00:15 or
-    00:00 of 1 January, 35,040 or 35,136 rows).
+    """The facts of a release.
+
+    One that is not registered has no stamp and no row count: the reader then takes both from
+    each file, and still proves them (first stamp 00:15 or 00:00 of 1 January, 35,040 or
+    35,136 rows).
     """
     unknown = ReleaseFacts(release=folder.release, stamp=None, interval_count=None)
     return load_releases().get(folder, unknown)

@@ -80,6 +80,7 @@ class RunSummary:
     def headline(self) -> dict[str, object]:
         """The figures for one log line."""
         return {
+            "outcome": self.outcome,
             "exit_code": self.exit_code,
             "files_listed": self.data_files.listed,
             "files_uploaded": self.data_files.uploaded,
@@ -130,17 +131,22 @@ class RunSummary:
     def as_text(self) -> str:
         """The summary for a person: the counts, then whatever is not as it should be."""
         data = self.data_files
+        lost = (
+            f"{len(data.missing_fetches)} not fetched, {len(data.missing_transforms)}"
+            f" not transformed, {len(data.missing_uploads)} not uploaded"
+        )
+        took = (
+            f"in {self.batch_s:.1f} s, {self.files_per_second:.0f} files/s;"
+            f" whole run {self.total_s:.1f} s"
+        )
+        hours = f"{self.published_rows:,} hours, {_mib(self.written_bytes)} written"
         lines = [
             f"run {self.run_id}: {self.outcome} (exit {self.exit_code})",
             f"  listed    {data.listed:>10,} files",
-            f"  uploaded  {data.uploaded:>10,} files  {self.published_rows:>14,} hours"
-            f"  {_mib(self.written_bytes)} written",
-            f"  lost      {data.listed - data.uploaded:>10,} files"
-            f"  ({len(data.missing_fetches)} not fetched, {len(data.missing_transforms)}"
-            f" not transformed, {len(data.missing_uploads)} not uploaded)",
-            f"  surplus   {len(self.surplus):>10,} files, not read",
-            f"  read      {_mib(self.read_bytes):>10}  in {self.batch_s:.1f} s,"
-            f" {self.files_per_second:.0f} files/s; whole run {self.total_s:.1f} s",
+            f"  uploaded  {data.uploaded:>10,} files: {hours}",
+            f"  lost      {data.listed - data.uploaded:>10,} files: {lost}",
+            f"  surplus   {len(self.surplus):>10,} files: not read",
+            f"  read      {_mib(self.read_bytes):>10} {took}",
         ]
         lines += [f"  stage     {name:<8} {took:>8.2f} s" for name, took in self.stage_s.items()]
         for line in self.partitions:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from pyspark.accumulators import AccumulatorParam
-
 from oedi_spark.contracts import (
     BatchResult,
     Column,
@@ -34,22 +32,6 @@ from oedi_spark.tracking.summary import FileStats, PartitionLine, RunSummary
 STAGES = ("config", "indexer", "reader", "rollup", "quality", "writer", "tracker")
 
 _log = get_logger(__name__)
-
-
-class TransitionsParam(AccumulatorParam[dict[int, int]]):
-    """How Spark merges {file ordinal: transitions}."""
-
-    def zero(self, value: dict[int, int]) -> dict[int, int]:  # noqa: ARG002 - Spark's signature
-        """Nothing has happened to any file."""
-        return {}
-
-    def addInPlace(  # noqa: N802 - Spark's name
-        self, value1: dict[int, int], value2: dict[int, int]
-    ) -> dict[int, int]:
-        """The union of two records."""
-        for ordinal, transitions in value2.items():
-            value1[ordinal] = value1.get(ordinal, 0) | transitions
-        return value1
 
 
 class RunTracker:

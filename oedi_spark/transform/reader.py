@@ -105,7 +105,7 @@ class ProfileReader:
         if parquet.metadata.num_rows == 0:
             raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
         try:
-            _require_id(parquet, schema, data, file.bldg_id)
+            _require_id(parquet, schema, file.bldg_id)
             hour_start_us = self._hour_starts(parquet, schema, data)
             measures = _read_measures(parquet, schema, data)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -326,10 +326,10 @@ def _intervals(column: pa.ChunkedArray) -> Floats | None:
     return values
 
 
-def _require_id(parquet: pq.ParquetFile, schema: _FileSchema, data: bytes, bldg_id: int) -> None:
+def _require_id(parquet: pq.ParquetFile, schema: _FileSchema, bldg_id: int) -> None:
     """Every row's `bldg_id` is the one in the file name."""
     metadata = parquet.metadata
-    if metadata.num_row_groups == 1 and _is_constant_id(metadata.row_group(0), schema, data):
+    if metadata.num_row_groups == 1 and _is_constant_id(metadata.row_group(0), schema):
         found = metadata.row_group(0).column(schema.bldg_id).statistics.min_raw
         others = found != bldg_id
     else:
@@ -346,7 +346,7 @@ def _require_id(parquet: pq.ParquetFile, schema: _FileSchema, data: bytes, bldg_
         )
 
 
-def _is_constant_id(row_group: Any, schema: _FileSchema, data: bytes) -> bool:  # noqa: ANN401
+def _is_constant_id(row_group: Any, schema: _FileSchema) -> bool:  # noqa: ANN401
     """Integers have no NaN: equal bounds and no nulls prove that the id is one throughout."""
     chunk = row_group.column(schema.bldg_id)
     statistics = chunk.statistics
@@ -391,10 +391,11 @@ def _stamps_ns(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int64]:
         raise FileFault(Reason.STAMPS_IRREGULAR, f"{column.null_count} rows without a stamp")
     per_unit = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
     if pa.types.is_timestamp(kind):
-        stamps = column.cast(pa.int64()).to_numpy()
-        return stamps * per_unit[kind.unit]
+        stamps: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+        return stamps * np.int64(per_unit[kind.unit])
     if pa.types.is_int64(kind):
-        return column.to_numpy()
+        nanoseconds: NDArray[np.int64] = column.to_numpy()
+        return nanoseconds
     raise FileFault(Reason.STAMPS_NOT_TIME, f"timestamp is {kind}")
 
 

@@ -7,8 +7,9 @@ Out  n hours, double, written into a row of the caller's block.
 
 The intervals are proved to be a regular grid before they come here, so an hour is four strided
 slices added, and no value is hashed or sorted. They are added in pairs, (a + b) + (c + d): four
-equal values then give exactly four times the value, which is what the constant path writes. The last
-addition, of zero, turns -0.0 into 0.0: the source mixes both, and equal hours shall be equal bits.
+equal values then give exactly four times the value, which is what the constant path writes.
+The last addition, of zero, turns -0.0 into 0.0: statistics name a zero either way, and equal
+hours shall be equal bits.
 """
 
 from __future__ import annotations
