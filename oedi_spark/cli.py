@@ -22,6 +22,8 @@ from oedi_spark.source.layout import ReleaseFolder
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from oedi_spark.lake.preview import Look
+
 app = typer.Typer(
     help="NREL End-Use Load Profiles, rolled up to hours, as Apache Iceberg tables.",
     no_args_is_help=True,
@@ -31,6 +33,9 @@ config_app = typer.Typer(help="Check and convert configs.", no_args_is_help=True
 app.add_typer(config_app, name="config")
 
 _log = get_logger(__name__)
+
+ELECTRICITY = "out_electricity_total_energy_consumption_kwh"
+"""The measure that a first look shows."""
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The YAML file of the run.")]
 StateOption = Annotated[str | None, typer.Option(help="Replaces state of every job: CO or '*'.")]
@@ -126,31 +131,46 @@ def look(config: ConfigPath, rows: Annotated[int, typer.Option(min=1)] = 5) -> N
     from oedi_spark.lake.preview import look_at_hours
     from oedi_spark.pipeline import catalog_location
 
-    looks = look_at_hours(catalog_location(_load(config, to_file=False)), row_count=rows)
-    out = Console(markup=False, highlight=False)
+    place = catalog_location(_load(config, to_file=False))
+    looks = look_at_hours(place, ELECTRICITY, row_count=rows)
+    out = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     if not looks:
         out.print("There is no hourly table yet: run `oedi-spark run` first.")
         return
-    first = looks[0].rows
-    table = Table(*first.column_names, box=None)
-    for row in first.to_pylist():
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
-    out.print(table)
+    _print_rows(out, looks[0])
+    out.print(f"\naverage day of {looks[0].seen_buildings:,} of its buildings")
+    _print_day(out, looks[0].average_day_kwh)
+    out.print("\nevery partition; its average day, hour 0 to 23 EST, as a line")
     for each in looks:
         out.print(
-            f"\n{each.partition}: {each.building_count:,} buildings, {each.row_count:,} hours"
+            f"  {each.partition}: {each.row_count:,} hours  {_sparkline(each.average_day_kwh)}"
         )
-        _print_day(out, each.average_day_kwh)
+
+
+def _print_rows(out: Console, look: Look) -> None:
+    table = Table("bldg_id", "hour_start (EST)", "electricity, kWh", box=None)
+    for row in look.rows.to_pylist():
+        kwh = row.get(ELECTRICITY)
+        table.add_row(
+            str(row["bldg_id"]), f"{row['hour_start']}", "" if kwh is None else f"{kwh:.4f}"
+        )
+    out.print(f"{look.partition}, the first hours of {look.row_count:,}")
+    out.print(table)
 
 
 def _print_day(out: Console, kwh: Sequence[float]) -> None:
     if not kwh:
         return
-    top = max(max(kwh), 1e-12)
-    out.print("average day, electricity per building, kWh in each hour (EST)")
+    top = max(*kwh, 1e-12)
+    out.print("electricity per building, kWh in each hour (EST)")
     for hour in range(24):
         bar = "█" * round(40 * max(kwh[hour], 0.0) / top)
         out.print(f"  {hour:02d}  {bar:<40} {kwh[hour]:8.2f}")
+
+
+def _sparkline(kwh: Sequence[float]) -> str:
+    top = max(*kwh, 1e-12) if kwh else 1.0
+    return "".join("▁▂▃▄▅▆▇█"[min(7, max(0, int(8 * each / top)))] for each in kwh)
 
 
 @app.command()

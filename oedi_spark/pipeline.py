@@ -41,7 +41,7 @@ from oedi_spark.lake.writer import replace_partitions, stage_rows
 from oedi_spark.log import get_logger
 from oedi_spark.plan import BatchSizing, Plan, build_batches, build_plan
 from oedi_spark.source.indexer import Selection, index_files
-from oedi_spark.source.storage import SourceLocation, open_storage
+from oedi_spark.source.storage import SourceLocation, Storage, open_storage
 from oedi_spark.tracking.progress import Progress
 from oedi_spark.tracking.summary import RunSummary, write_summary
 from oedi_spark.tracking.tracker import RunTracker
@@ -189,27 +189,28 @@ def peek_columns(found: Plan, location: SourceLocation) -> dict[str, dict[str, C
     Not more than a start: a file that has a column besides these is put off by its task, and
     read again once the table has that column. An unreadable file here is left to its task.
     """
-    chosen: list[tuple[str, str, str | None]] = []
+    chosen: list[PartitionListing] = []
     for release in found.facts:
         listings = [x for x in found.index.listings if x.partition.release == release and x.files]
-        step = max(1, -(-len(listings) // _PEEKED_PARTITIONS))
-        for listing in listings[::step]:
-            file = listing.files[len(listing.files) // 2]
-            chosen.append((release, file.key, file.etag))
-    storage = open_storage(location)
-
-    def look(choice: tuple[str, str, str | None]) -> tuple[str, tuple[Column, ...]]:
-        release, key, etag = choice
-        try:
-            return release, read_columns(storage.read_file(key, etag=etag))
-        except FileFault:
-            return release, ()
-
-    found_columns: dict[str, dict[str, Column]] = {release: {} for release in found.facts}
+        chosen += listings[:: max(1, -(-len(listings) // _PEEKED_PARTITIONS))]
+    columns: dict[str, dict[str, Column]] = {release: {} for release in found.facts}
     with ThreadPoolExecutor(8) as pool:
-        for release, columns in pool.map(look, chosen):
-            found_columns[release].update({column.name: column for column in columns})
-    return found_columns
+        looks = pool.map(lambda listing: _peek(listing, open_storage(location)), chosen)
+        for listing, look in zip(chosen, looks, strict=True):
+            columns[listing.partition.release].update({column.name: column for column in look})
+    return columns
+
+
+def _peek(listing: PartitionListing, storage: Storage) -> tuple[Column, ...]:
+    """The measures of the first of a partition's middle, first and last file that can be read."""
+    count = len(listing.files)
+    for at in dict.fromkeys((count // 2, 0, count - 1)):
+        file = listing.files[at]
+        try:
+            return read_columns(storage.read_file(file.key, etag=file.etag))
+        except FileFault:
+            continue
+    return ()
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def reserve_columns(table: Table, columns: Iterable[Column]) -> Table:
     """
     wanted = {column.name: column for column in columns}
     try:
-        for attempt in commit_attempts():
+        for attempt in commit_attempts(CommitFailedException):
             with attempt:
                 table = table.refresh()
                 present = {field.name for field in table.schema().fields}
@@ -104,10 +104,10 @@ def reserve_columns(table: Table, columns: Iterable[Column]) -> Table:
     return table.refresh()
 
 
-def commit_attempts() -> Retrying:
+def commit_attempts(*conflicts: type[Exception]) -> Retrying:
     """Attempts at a commit that others may beat us to: bounded, with growing random waits."""
     return Retrying(
-        retry=retry_if_exception_type(CommitFailedException),
+        retry=retry_if_exception_type(conflicts),
         stop=stop_after_attempt(COMMIT_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.1, max=10),
         reraise=True,

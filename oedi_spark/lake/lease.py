@@ -59,7 +59,7 @@ class LeaseBook:
         """Claim partitions for a run; returns the leases of dead runs, which still lie there.
 
         The claim is written first and then compared, so of two runs that claim at once at
-        least one sees the other; the one whose id is greater gives way.
+        least one sees the other and gives way; it may be both.
 
         Raises:
             PartitionBusyError: A living run claims one of them.

@@ -7,62 +7,72 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, EqualTo
-from pyiceberg.table import Table
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.table import FileScanTask, Table
 
 from oedi_spark.contracts import Partition
 from oedi_spark.lake.catalog import CatalogLocation, open_catalog
 
-ELECTRICITY = "out_electricity_total_energy_consumption_kwh"
-_SHOWN = ("release", "state", "upgrade", "bldg_id", "hour_start", ELECTRICITY)
-
 
 @dataclass(frozen=True)
 class Look:
-    """What the first look shows of one partition. `average_day_kwh`: 24 values, EST hours."""
+    """What the first look shows of one partition. `average_day_kwh`: 24 values, EST hours.
+
+    `row_count` is of the whole partition; the rows and the day are of `seen_buildings`, those
+    of its first file: a partition may hold half a billion hours.
+    """
 
     partition: Partition
-    building_count: int
     row_count: int
+    seen_buildings: int
     rows: pa.Table
     average_day_kwh: tuple[float, ...]
 
 
-def look_at_hours(location: CatalogLocation, *, row_count: int = 5) -> tuple[Look, ...]:
-    """One look per partition of the hourly table; none when there is no table yet."""
+def look_at_hours(location: CatalogLocation, measure: str, *, row_count: int) -> tuple[Look, ...]:
+    """One look per partition of the hourly table; none when there is no table yet.
+
+    Reads three columns of one file per partition.
+    """
     catalog = open_catalog(location)
     try:
         table = catalog.load_table((location.database, "hourly"))
     except NoSuchTableError:
         return ()
-    cells = table.inspect.partitions().to_pylist()
-    partitions = sorted(Partition(**cell["partition"]) for cell in cells)
-    return tuple(_look(table, partition, row_count) for partition in partitions)
-
-
-def _look(table: Table, partition: Partition, row_count: int) -> Look:
-    only = And(
-        EqualTo(term="release", value=partition.release),
-        EqualTo(term="state", value=partition.state),
-        EqualTo(term="upgrade", value=partition.upgrade),
+    first: dict[Partition, FileScanTask] = {}
+    counts: dict[Partition, int] = {}
+    for task in table.scan().plan_files():
+        partition = Partition(*(task.file.partition[at] for at in range(3)))
+        first.setdefault(partition, task)
+        counts[partition] = counts.get(partition, 0) + task.file.record_count
+    return tuple(
+        _look(table, partition, first[partition], measure, (counts[partition], row_count))
+        for partition in sorted(first)
     )
+
+
+def _look(
+    table: Table, partition: Partition, task: FileScanTask, measure: str, counts: tuple[int, int]
+) -> Look:
     present = {field.name for field in table.schema().fields}
-    shown = tuple(name for name in _SHOWN if name in present)
-    hours = table.scan(row_filter=only, selected_fields=shown).to_arrow()
+    shown = tuple(name for name in ("bldg_id", "hour_start", measure) if name in present)
+    schema = table.schema().select(*shown)
+    hours = ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table([task])
     return Look(
         partition=partition,
-        building_count=pc.count_distinct(hours["bldg_id"]).as_py(),
-        row_count=hours.num_rows,
-        rows=hours.slice(0, row_count),
-        average_day_kwh=_average_day(hours) if ELECTRICITY in present else (),
+        row_count=counts[0],
+        seen_buildings=pc.count_distinct(hours["bldg_id"]).as_py(),
+        rows=hours.slice(0, counts[1]),
+        average_day_kwh=_average_day(hours, measure) if measure in present else (),
     )
 
 
-def _average_day(hours: pa.Table) -> tuple[float, ...]:
-    """Mean electricity of a building in each hour of the day, 0 to 23, EST."""
+def _average_day(hours: pa.Table, measure: str) -> tuple[float, ...]:
+    """A building's mean in each hour of the day, 0 to 23, EST."""
     of_day = hours.append_column("hour_of_day", pc.hour(hours["hour_start"]))
-    means = of_day.group_by("hour_of_day").aggregate([(ELECTRICITY, "mean")])
+    means = of_day.group_by("hour_of_day").aggregate([(measure, "mean")])
     by_hour = dict(
-        zip(means["hour_of_day"].to_pylist(), means[f"{ELECTRICITY}_mean"].to_pylist(), strict=True)
+        zip(means["hour_of_day"].to_pylist(), means[f"{measure}_mean"].to_pylist(), strict=True)
     )
     return tuple(by_hour.get(hour) or 0.0 for hour in range(24))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,9 +111,14 @@ class StagedWriter:
         )
 
     def discard(self) -> None:
-        """Remove whatever was written."""
-        if self._writer is not None:
-            self._writer.close()
+        """Remove whatever was written; what cannot be removed now is left to the sweep.
+
+        Raises nothing: it is called when something else went wrong, often the disk itself.
+        """
+        with suppress(OSError, pa.ArrowException):
+            if self._writer is not None:
+                self._writer.close()
+        with suppress(OSError):
             filesystem, path = pafs.FileSystem.from_uri(self._target.uri)
             filesystem.delete_file(path)
 

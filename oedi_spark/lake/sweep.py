@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 import pyarrow.fs as pafs
 from pyiceberg.table import Table
@@ -28,14 +29,14 @@ def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> t
         info
         for partition in sorted(partitions)
         for info in _files(f"{table.location()}/data/{partition}")
-        if info.base_name.startswith(run_id)
+        if info.base_name.startswith((f"{run_id}-", f"{run_id}."))
     ]
     uuid = str(commit_uuid(run_id))
     manifests = [info for info in _files(_metadata_uri(table)) if uuid in info.base_name]
     suspects = [*data, *manifests]
     if not suspects:
         return ()
-    named = _referenced_paths(table)
+    named = _referenced_paths(table.refresh())
     orphans = [info.path for info in suspects if info.path not in named]
     _delete(table, orphans)
     return tuple(orphans)
@@ -91,4 +92,5 @@ def _referenced_paths(table: Table) -> set[str]:
 def _delete(table: Table, paths: Iterable[str]) -> None:
     filesystem, _ = pafs.FileSystem.from_uri(table.location())
     for path in paths:
-        filesystem.delete_file(path)
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(path)

@@ -7,7 +7,8 @@ Out  one Iceberg snapshot: what those partitions held is out, what was staged is
 
 Until the catalog takes the new metadata file nothing has changed for any reader, and from then
 on everything has. A conflict with another run means: reload, and replace the same partitions of
-what is there now.
+what is there now. PyIceberg reports one as a failed commit or, from a retry of its own, as a
+failed validation (files were added meanwhile, in whatever partition).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def replace_partitions(
         )
     replaced = 0
     try:
-        for attempt in commit_attempts():
+        for attempt in commit_attempts(CommitFailedException, ValidationException):
             with attempt:
                 table = table.refresh()
                 replaced = _commit_once(table, partitions, staged, run_id)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from os import scandir
+from os import DirEntry, scandir
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,25 +98,36 @@ class LocalStorage:
         self._root = Path(location.root).resolve()
 
     def list_files(self, prefix: str) -> Iterator[ListedFile]:
-        """As `Storage.list_files`. A link that leads out of the root is not `is_inside`."""
+        """As `Storage.list_files`. What a link leads to outside the root is not `is_inside`."""
+        folder = self._path(prefix)
         try:
-            with scandir(self._path(prefix)) as entries:
+            with scandir(folder) as entries:
+                is_ours = self._holds(folder)
                 for entry in entries:
-                    inside = not entry.is_symlink() or self._holds(Path(entry.path))
-                    if inside and not entry.is_file():
-                        continue
-                    stat = entry.stat(follow_symlinks=inside)
-                    yield ListedFile(
-                        key=f"{prefix}/{entry.name}",
-                        size_bytes=stat.st_size,
-                        etag=None,
-                        modified_at_utc=_iso_utc(datetime.fromtimestamp(stat.st_mtime, UTC)),
-                        is_inside=inside,
-                    )
+                    listed = self._look(entry, prefix, is_ours=is_ours)
+                    if listed is not None:
+                        yield listed
         except FileNotFoundError:
             return
         except OSError as error:
             raise SourceListingError(prefix=str(self._root / prefix), cause=_say(error)) from error
+
+    def _look(self, entry: DirEntry[str], prefix: str, *, is_ours: bool) -> ListedFile | None:
+        """One entry of a folder; None if it is no file, or is gone since the folder was read."""
+        inside = is_ours and (not entry.is_symlink() or self._holds(Path(entry.path)))
+        if inside and not entry.is_file():
+            return None
+        try:
+            stat = entry.stat(follow_symlinks=inside)
+        except FileNotFoundError:
+            return None
+        return ListedFile(
+            key=f"{prefix}/{entry.name}",
+            size_bytes=stat.st_size,
+            etag=None,
+            modified_at_utc=_iso_utc(datetime.fromtimestamp(stat.st_mtime, UTC)),
+            is_inside=inside,
+        )
 
     def list_folders(self, prefix: str) -> list[str]:
         """As `Storage.list_folders`."""
@@ -130,8 +141,11 @@ class LocalStorage:
 
     def read_file(self, key: str, *, etag: str | None) -> bytes:  # noqa: ARG002 - a folder has none
         """As `Storage.read_file`."""
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
+            if not self._holds(path):
+                raise FileFault(Reason.ACCESS_DENIED, "a link leads out of the source folder")
+            return path.read_bytes()
         except FileNotFoundError as error:
             raise FileFault(Reason.NOT_FOUND, "listed, but gone when it was fetched") from error
         except PermissionError as error:
@@ -146,6 +160,10 @@ class LocalStorage:
         if ".." in key.split("/"):
             raise SourceListingError(prefix=key, cause="a key may not hold `..`")
         return self._root / key
+
+
+class _BrokenBodyError(Exception):
+    """An answer began well, and its body broke off: that, botocore does not retry."""
 
 
 class S3Storage:
@@ -181,11 +199,11 @@ class S3Storage:
 
         botocore retries what fails before the body; a body that breaks off is retried here.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         wanted = {"IfMatch": f'"{etag}"'} if etag else {}
         attempts = Retrying(
-            retry=retry_if_exception_type((HTTPClientError, OSError)),
+            retry=retry_if_exception_type(_BrokenBodyError),
             stop=stop_after_attempt(self._location.max_attempts),
             wait=wait_random_exponential(multiplier=0.2, max=20),
             reraise=True,
@@ -194,14 +212,19 @@ class S3Storage:
             return bytes(attempts(self._get, key, wanted))
         except ClientError as error:
             raise _client_fault(error) from error
-        except (BotoCoreError, OSError) as error:
+        except (BotoCoreError, OSError, _BrokenBodyError) as error:
             raise FileFault(
                 Reason.FETCH_FAILED, f"{self._location.max_attempts} attempts: {_say(error)}"
             ) from error
 
     def _get(self, key: str, wanted: dict[str, str]) -> bytes:
+        from botocore.exceptions import BotoCoreError
+
         body = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)["Body"]
-        content: bytes = body.read()
+        try:
+            content: bytes = body.read()
+        except (BotoCoreError, OSError) as error:
+            raise _BrokenBodyError(_say(error)) from error
         return content
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
@@ -230,7 +253,7 @@ def _s3_client(location: SourceLocation) -> Any:  # noqa: ANN401 - boto3 clients
         signature_version=UNSIGNED if location.anonymous else None,
         connect_timeout=location.connect_timeout_s,
         read_timeout=location.read_timeout_s,
-        retries={"mode": "standard", "max_attempts": location.max_attempts},
+        retries={"mode": "standard", "total_max_attempts": location.max_attempts},
         max_pool_connections=32,
         s3={"addressing_style": "path"} if location.path_style else {},
     )

@@ -130,6 +130,21 @@ class RunSummary:
 
     def as_text(self) -> str:
         """The summary for a person: the counts, then whatever is not as it should be."""
+        lines = [f"run {self.run_id}: {self.outcome} (exit {self.exit_code})", *self._counts()]
+        lines += [f"  stage     {name:<8} {took:>8.2f} s" for name, took in self.stage_s.items()]
+        for line in self.partitions:
+            note = f", {len(line.missing_buildings)} missing" if line.missing_buildings else ""
+            lines.append(
+                f"  {line.partition}: {line.uploaded:,} of {line.listed:,} files,"
+                f" {line.rows:,} hours{note}"
+            )
+        lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
+        lines += self._oddities()
+        if self.error:
+            lines.append(f"  {self.error}")
+        return "\n".join(lines)
+
+    def _counts(self) -> list[str]:
         data = self.data_files
         lost = (
             f"{len(data.missing_fetches)} not fetched, {len(data.missing_transforms)}"
@@ -140,22 +155,17 @@ class RunSummary:
             f" whole run {self.total_s:.1f} s"
         )
         hours = f"{self.published_rows:,} hours, {_mib(self.written_bytes)} written"
-        lines = [
-            f"run {self.run_id}: {self.outcome} (exit {self.exit_code})",
+        return [
             f"  listed    {data.listed:>10,} files",
             f"  uploaded  {data.uploaded:>10,} files: {hours}",
             f"  lost      {data.listed - data.uploaded:>10,} files: {lost}",
             f"  surplus   {len(self.surplus):>10,} files: not read",
             f"  read      {_mib(self.read_bytes):>10} {took}",
         ]
-        lines += [f"  stage     {name:<8} {took:>8.2f} s" for name, took in self.stage_s.items()]
-        for line in self.partitions:
-            note = f", {len(line.missing_buildings)} missing" if line.missing_buildings else ""
-            lines.append(
-                f"  {line.partition}: {line.uploaded:,} of {line.listed:,} files,"
-                f" {line.rows:,} hours{note}"
-            )
-        lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
+
+    def _oddities(self) -> list[str]:
+        data = self.data_files
+        lines: list[str] = []
         for title, found in (
             ("not fetched", data.missing_fetches),
             ("not transformed", data.missing_transforms),
@@ -170,9 +180,7 @@ class RunSummary:
         ):
             if names:
                 lines.append(f"  {title}: {', '.join(map(_one_line, names))}")
-        if self.error:
-            lines.append(f"  {self.error}")
-        return "\n".join(lines)
+        return lines
 
 
 def write_summary(summary: RunSummary, folder: Path) -> Path:

@@ -176,6 +176,7 @@ def _fill(
     rule = Rule(measure.column.rule)
     if measure.constant is not None:
         roll_up_constant(measure.constant, rule, hours)
+        count_missing_hours(hours[:1], source_name=measure.column.source_name)
         return False, 0
     if measure.intervals is None:
         hours[:] = np.nan

@@ -50,7 +50,7 @@ def judge_partitions(
             listed=count,
             failed=failed.get(partition, 0),
             is_published=partition not in unstaged
-            and failed.get(partition, 0) <= max_failed_fraction * count,
+            and failed.get(partition, 0) / count <= max_failed_fraction,
         )
         for partition, count in sorted(listed.items())
         if count

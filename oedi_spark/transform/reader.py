@@ -72,7 +72,6 @@ class _Field:
 @dataclass(frozen=True)
 class _FileSchema:
     timestamp: int
-    timestamp_type: pa.DataType
     bldg_id: int
     fields: tuple[_Field, ...]
     omitted: tuple[Column, ...]
@@ -101,10 +100,10 @@ class ProfileReader:
             FileFault: The file is not what its name and its release say it is.
         """
         parquet = open_parquet(data)
-        schema = self._file_schema(parquet)
-        if parquet.metadata.num_rows == 0:
-            raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
         try:
+            schema = self._file_schema(parquet)
+            if parquet.metadata.num_rows == 0:
+                raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
             _require_id(parquet, schema, file.bldg_id)
             hour_start_us = self._hour_starts(parquet, schema, data)
             measures = _read_measures(parquet, schema, data)
@@ -127,7 +126,7 @@ class ProfileReader:
         if known is not None and raw and known.identity == identity and known.raw == raw:
             return known.hour_start_us
         table = parquet.reader.read_all(column_indices=[schema.timestamp], use_threads=False)
-        stamps_ns = _stamps_ns(table.column(0), schema.timestamp_type)
+        stamps_ns = _stamps_ns(table.column(0))
         hour_start_us = prove_hours(stamps_ns, self._facts)
         self._stamps = _ProvenStamps(raw, (*identity,), hour_start_us)
         return hour_start_us
@@ -235,7 +234,6 @@ def _understand(schema: pa.Schema) -> _FileSchema:
         _require_numeric(schema.field(name))
     return _FileSchema(
         timestamp=names.index(TIMESTAMP),
-        timestamp_type=schema.field(TIMESTAMP).type,
         bldg_id=names.index(BLDG_ID),
         fields=tuple(
             _Field(
@@ -382,21 +380,19 @@ def _raw_chunk(
     return (raw if len(raw) == chunk.total_compressed_size else b""), identity
 
 
-def _stamps_ns(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int64]:
+def _stamps_ns(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """Stamps as nanoseconds on their own clock: NANOS, MICROS, MILLIS, INT96 or int64 ns.
 
     A zone flag is read as the clock it shows: publishers mark EST stamps as UTC.
     """
     if column.null_count:
         raise FileFault(Reason.STAMPS_IRREGULAR, f"{column.null_count} rows without a stamp")
+    kind = column.type
+    if not pa.types.is_timestamp(kind) and not pa.types.is_int64(kind):
+        raise FileFault(Reason.STAMPS_NOT_TIME, f"timestamp is {kind}")
     per_unit = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-    if pa.types.is_timestamp(kind):
-        stamps: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
-        return stamps * np.int64(per_unit[kind.unit])
-    if pa.types.is_int64(kind):
-        nanoseconds: NDArray[np.int64] = column.to_numpy()
-        return nanoseconds
-    raise FileFault(Reason.STAMPS_NOT_TIME, f"timestamp is {kind}")
+    counts: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+    return counts * np.int64(per_unit[kind.unit] if pa.types.is_timestamp(kind) else 1)
 
 
 def _say(error: BaseException) -> str:

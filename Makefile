@@ -1,0 +1,73 @@
+# Two commands do everything on a machine with Python 3.11 and make:  make run   make test
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONFIG ?= conf/local.yaml
+BUILDINGS ?= 8
+FILES ?= 1126
+
+# Spark takes its settings, its Java and its Python from here, whatever else the machine has.
+SPARK_ENV = env -u SPARK_HOME -u PYTHONPATH SPARK_CONF_DIR="$(CURDIR)/conf/spark" \
+	SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON="$(abspath $(BIN))/python" \
+	JAVA_HOME="$$($(BIN)/oedi-spark java-home)" PATH="$(abspath $(BIN)):$$PATH"
+
+REQUIREMENTS := requirements/build.txt requirements/dev.txt
+# Named after what was installed, so that a changed pin installs again and nothing else does.
+STAMP := $(VENV)/.installed-$(shell cat $(REQUIREMENTS) pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: help setup run sample look test lint format bench pins clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+setup: $(STAMP) ## Make the virtual environment with everything in it
+
+$(STAMP): $(REQUIREMENTS) pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+run: $(STAMP) build/sample_lake/.complete ## Run the main job on a sample lake, and look at the table
+	$(SPARK_ENV) spark-submit spark_jobs/etl.py --config $(CONFIG)
+	@echo
+	@$(BIN)/oedi-spark look --config $(CONFIG)
+	@echo
+	@echo "Next: $(BIN)/oedi-spark plan --config $(CONFIG)      what a run would read"
+	@echo "      $(BIN)/oedi-spark plan --config conf/oedi-public.yaml   the same of the public bucket"
+	@echo "      edit $(CONFIG) and 'make run' again; README.md says where everything is"
+
+sample: build/sample_lake/.complete ## Write the sample lake that make run reads
+
+build/sample_lake/.complete: $(STAMP) oedi_spark/sample/*.py oedi_spark/sample/*.yaml
+	$(BIN)/oedi-spark sample --out build/sample_lake --buildings $(BUILDINGS) --upgrade 0 --upgrade 1
+	@touch $@
+
+look: $(STAMP) ## A few rows of the hourly table and the average day
+	@$(BIN)/oedi-spark look --config $(CONFIG)
+
+lint: $(STAMP) ## ruff, its formatter, and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## Lint, types and all tests
+	$(SPARK_ENV) $(BIN)/python -m pytest
+
+format: $(STAMP) ## Let ruff format and fix what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## The job beside its peers on FILES building files (1126)
+	$(SPARK_ENV) $(BIN)/python -m bench.run --files $(FILES)
+
+pins: $(STAMP) ## Pin the requirement files anew (needs uv)
+	requirements/compile.sh
+
+clean: ## Remove what the other targets made
+	rm -rf build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
