@@ -98,7 +98,7 @@ class ReleaseFacts:
     interval_count: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """One building file as it was listed. `ordinal` names it within its run."""
 

@@ -5,6 +5,7 @@ config → indexer → reader → rollup → quality → writer → tracker
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from py4j.protocol import Py4JJavaError
 from pyiceberg.table import Table
 
 from oedi_spark.config import RunConfig
@@ -24,6 +26,7 @@ from oedi_spark.errors import (
     EXIT_DISCREPANCIES,
     FileFault,
     OediSparkError,
+    PublishError,
     QualityGateError,
 )
 from oedi_spark.lake.catalog import (
@@ -109,6 +112,8 @@ def run(
     finally:
         with tracker.stage("tracker"):
             summary = _summarise(tracker, error)
+        for key, why in summary.data_files.lost.items():
+            _log.warning("file lost", key=key, why=why)
         path = write_summary(summary, Path(config.settings.log_dir))
         _log.info("run ended", summary=str(path), **summary.headline())
     return summary
@@ -240,8 +245,10 @@ def _claimed_lake(
                 sweep_run(table, run_id, partitions)
                 if dead:
                     sweep_metadata(table)
-    finally:
-        leases.release(run_id)
+    except BaseException:
+        leases.abandon(run_id, partitions)
+        raise
+    leases.release(run_id)
 
 
 def _roll_up(
@@ -308,12 +315,26 @@ def run_batches(
     done_before = progress.total - sum(len(batch.files) for batch in batches)
     with tracker.timed_batches(), ThreadPoolExecutor(1) as pool, progress.shown():
         work = pool.submit(context.parallelize(batches, max(1, len(batches))).map(task).collect)
-        while not work.done():
-            progress.wait(work)
-            progress.advance_to(done_before + len(transitions.value))
-            leases.renew(tracker.run_id, partitions)
-        tracker.record_transitions(transitions.value)
-        return work.result()
+        try:
+            while not work.done():
+                progress.wait(work)
+                progress.advance_to(done_before + len(transitions.value))
+                leases.renew(tracker.run_id, partitions)
+            return work.result()
+        except Py4JJavaError as error:
+            raise PublishError("hourly", f"a task failed: {_task_failure(error)}") from error
+        except BaseException:
+            context.cancelAllJobs()
+            raise
+        finally:
+            tracker.record_transitions(transitions.value)
+
+
+def _task_failure(error: Py4JJavaError) -> str:
+    """The line of a failed job's message that names the fault in the task."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception)\b.*: ", line)]
+    return (named or lines)[0][:500]
 
 
 def _only(

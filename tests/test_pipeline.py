@@ -373,3 +373,26 @@ def test_plan_writes_nothing(small_lake: Path, make_config: MakeConfig, tmp_path
         ("state=GA/upgrade=1", 3),
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_run_whose_tasks_cannot_write_ends_with_5_and_the_next_one_publishes(
+    small_lake: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+    tmp_path: Path,
+) -> None:
+    config = make_config(small_lake, CO)
+    in_the_way = tmp_path / "out" / "warehouse" / "oedi" / "hourly" / "data"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where the tasks need a folder")
+
+    summary = pipeline.run(config, spark)
+
+    assert (summary.exit_code, summary.outcome) == (5, "not published")
+    assert "a task failed" in (summary.error or "")
+    assert summary.data_files.listed == len(summary.data_files.lost) == 3
+    assert read_table(config).num_rows == 0
+    in_the_way.unlink()
+    assert pipeline.run(config, spark).exit_code == 0
+    assert read_table(config).num_rows == 3 * 8760

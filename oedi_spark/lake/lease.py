@@ -28,6 +28,8 @@ from oedi_spark.lake.staging import create_parent
 LEASE_TTL_S = 900.0
 RENEW_EVERY_S = 60.0
 
+_ENDED = "0:ended"
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -42,6 +44,8 @@ class Lease:
 
     def is_alive(self, now_s: float) -> bool:
         """Whether the run that left it still goes on."""
+        if self.process == _ENDED:
+            return False
         if self.host == socket.gethostname():
             return self.process == _process_identity(int(self.process.split(":")[0]))
         return now_s - self.renewed_at_s < LEASE_TTL_S
@@ -64,7 +68,7 @@ class LeaseBook:
         Raises:
             PartitionBusyError: A living run claims one of them.
         """
-        self._write(run_id, partitions)
+        self._write(run_id, partitions, _process_identity(os.getpid()))
         dead = []
         for other in self._others(run_id):
             if not other.is_alive(time.time()):
@@ -79,7 +83,11 @@ class LeaseBook:
     def renew(self, run_id: str, partitions: Collection[Partition]) -> None:
         """Say that the run still lives; cheap to call often, writes once a minute."""
         if time.time() - self._renewed_at_s > RENEW_EVERY_S:
-            self._write(run_id, partitions)
+            self._write(run_id, partitions, _process_identity(os.getpid()))
+
+    def abandon(self, run_id: str, partitions: Collection[Partition]) -> None:
+        """Say that the run has failed; a task may still be writing, so the next run sweeps."""
+        self._write(run_id, partitions, _ENDED)
 
     def release(self, run_id: str) -> None:
         """Take a lease away; nothing happens if it is gone."""
@@ -91,12 +99,12 @@ class LeaseBook:
     def _path(self, run_id: str) -> str:
         return f"{self._folder}/{run_id}.json"
 
-    def _write(self, run_id: str, partitions: Collection[Partition]) -> None:
+    def _write(self, run_id: str, partitions: Collection[Partition], process: str) -> None:
         self._renewed_at_s = time.time()
         document = {
             "run_id": run_id,
             "host": socket.gethostname(),
-            "process": _process_identity(os.getpid()),
+            "process": process,
             "renewed_at_s": self._renewed_at_s,
             "partitions": [[p.release, p.state, p.upgrade] for p in sorted(partitions)],
         }

@@ -33,13 +33,9 @@ def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> t
     ]
     uuid = str(commit_uuid(run_id))
     manifests = [info for info in _files(_metadata_uri(table)) if uuid in info.base_name]
-    suspects = [*data, *manifests]
-    if not suspects:
-        return ()
-    named = _referenced_paths(table.refresh())
-    orphans = [info.path for info in suspects if info.path not in named]
+    orphans = _unreferenced(table, {info.path for info in (*data, *manifests)})
     _delete(table, orphans)
-    return tuple(orphans)
+    return tuple(sorted(orphans))
 
 
 def sweep_metadata(table: Table) -> tuple[str, ...]:
@@ -75,18 +71,29 @@ def _files(folder_uri: str) -> list[pafs.FileInfo]:
     return [info for info in found if info.type == pafs.FileType.File]
 
 
-def _referenced_paths(table: Table) -> set[str]:
-    """Every data file, manifest and manifest list that any snapshot names."""
-    uris: set[str] = set()
-    for snapshot in table.snapshots():
-        uris.add(snapshot.manifest_list)
+def _unreferenced(table: Table, suspects: set[str]) -> set[str]:
+    """Those paths that no snapshot names, as data file, manifest or manifest list.
+
+    The newest snapshot is asked first and the search ends when nothing is left to clear, so
+    after a run that committed it reads one snapshot, not the table's history.
+    """
+    read: set[str] = set()
+    for snapshot in reversed(table.snapshots()):
+        if not suspects:
+            break
+        suspects = suspects - {_path(snapshot.manifest_list)}
         for manifest in snapshot.manifests(table.io):
-            if manifest.manifest_path in uris:
+            if manifest.manifest_path in read:
                 continue
-            uris.add(manifest.manifest_path)
+            read.add(manifest.manifest_path)
             entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-            uris.update(entry.data_file.file_path for entry in entries)
-    return {pafs.FileSystem.from_uri(uri)[1] for uri in uris}
+            suspects = suspects - {_path(manifest.manifest_path)}
+            suspects -= {_path(entry.data_file.file_path) for entry in entries}
+    return suspects
+
+
+def _path(uri: str) -> str:
+    return str(pafs.FileSystem.from_uri(uri)[1])
 
 
 def _delete(table: Table, paths: Iterable[str]) -> None:

@@ -23,9 +23,9 @@ class FileStats:
     missing_uploads: dict[str, str] = field(default_factory=dict)
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every listed file was uploaded."""
-        return self.listed == self.uploaded
+    def lost(self) -> dict[str, str]:
+        """Every listed file that was not uploaded, with its reason."""
+        return self.missing_fetches | self.missing_transforms | self.missing_uploads
 
     def as_json(self, kind: str, middle: str) -> dict[str, object]:
         """The keys of the previous system: `kind` is data or metadata, `middle` its second step."""

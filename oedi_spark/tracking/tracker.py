@@ -131,17 +131,21 @@ class RunTracker:
             for partition, ordinals in self._ordinals().items()
         }
 
-    def reason_of(self, ordinal: int) -> tuple[Reason, str]:
+    def _reason_of(self, ordinal: int, withheld: set[int]) -> tuple[Reason, str]:
         """Why a listed file was not uploaded."""
         outcome = self.outcomes.get(ordinal)
         if outcome is not None and outcome.reason is not None:
             return outcome.reason, outcome.detail
         if not self.transitions[ordinal] & Transition.TRANSFORMED:
             return Reason.NOT_REACHED, "the run ended before this file was read"
-        withheld = {verdict.partition for verdict in self.verdicts if not verdict.is_published}
-        if any(ordinal in self._ordinals()[partition] for partition in withheld):
+        if ordinal in withheld:
             return Reason.PARTITION_WITHHELD, "too many files of its partition failed"
         return Reason.NOT_COMMITTED, "staged, but the commit did not happen"
+
+    def _withheld_ordinals(self) -> set[int]:
+        ordinals = self._ordinals()
+        held = [verdict.partition for verdict in self.verdicts if not verdict.is_published]
+        return {ordinal for partition in held for ordinal in ordinals[partition]}
 
     def _ordinals(self) -> dict[Partition, range]:
         if self.plan is None:
@@ -154,7 +158,6 @@ class RunTracker:
 
     def summarise(self, *, outcome: str, exit_code: int, error: str | None) -> RunSummary:
         """The run as it stands, every listed file in exactly one place."""
-        staged_s = self.batch_seconds
         files = self.plan.index.files if self.plan else ()
         uploaded = [f for f in files if self.transitions[f.ordinal] & Transition.UPLOADED]
         return RunSummary(
@@ -165,7 +168,7 @@ class RunTracker:
             started_at_utc=self.started_at_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
             total_s=self.elapsed_s,
             stage_s=dict(self.seconds),
-            batch_s=staged_s,
+            batch_s=self.batch_seconds,
             data_files=self._file_stats(),
             metadata_files=FileStats(),
             surplus={
@@ -177,7 +180,7 @@ class RunTracker:
             published_rows=sum(p.row_count for p in self.publications if p.is_hourly),
             read_bytes=self.read_bytes,
             written_bytes=sum(p.size_bytes for p in self.publications if p.is_hourly),
-            files_per_second=len(uploaded) / staged_s if staged_s else 0.0,
+            files_per_second=len(uploaded) / self.batch_seconds if self.batch_seconds else 0.0,
             snapshot_ids={p.table: p.snapshot_id for p in self.publications},
             missing_values=self._missing_values(),
             columns_by_unit=self._column_names(lambda c: not c.known and c.rule != "omit"),
@@ -186,13 +189,14 @@ class RunTracker:
 
     def _file_stats(self) -> FileStats:
         stats = FileStats()
+        withheld = self._withheld_ordinals()
         for file in self.plan.index.files if self.plan else ():
             done = self.transitions[file.ordinal]
             stats.listed += 1
             if done & Transition.UPLOADED:
                 stats.uploaded += 1
                 continue
-            reason, detail = self.reason_of(file.ordinal)
+            reason, detail = self._reason_of(file.ordinal, withheld)
             lost = (
                 stats.missing_fetches
                 if not done & Transition.FETCHED
