@@ -16,7 +16,7 @@ from oedi_spark import __version__, config_json
 from oedi_spark.config import RunConfig, load_config_with_notes
 from oedi_spark.errors import ConfigError, OediSparkError
 from oedi_spark.log import configure_logs, get_logger
-from oedi_spark.session import build_session, find_java_home, start_in_background
+from oedi_spark.session import find_java_home, start_in_background
 from oedi_spark.source.layout import ReleaseFolder
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run(
 ) -> None:
     """Run the main job here: oedi-spark run --config conf/local.yaml."""
     loaded = _load(config, state=state, upgrades=upgrades, output_dir=output_dir)
-    spark = context.obj or start_in_background(build_session)
+    spark = context.obj or start_in_background()
     from oedi_spark import pipeline  # a second of imports, while Spark starts
 
     summary = pipeline.run(loaded, spark)

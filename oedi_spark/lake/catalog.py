@@ -52,8 +52,10 @@ def open_catalog(location: CatalogLocation) -> Catalog:
         if location.uri.startswith("sqlite:///"):
             Path(location.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     try:
-        catalog = load_catalog(location.name, **properties)
-        catalog.create_namespace_if_not_exists(location.database)
+        for attempt in _opening_attempts():
+            with attempt:
+                catalog = load_catalog(location.name, **properties)
+                catalog.create_namespace_if_not_exists(location.database)
     except Exception as error:
         raise PublishError(
             f"{location.database} in the {location.kind} catalog",
@@ -110,6 +112,15 @@ def commit_attempts(*conflicts: type[Exception]) -> Retrying:
         retry=retry_if_exception_type(conflicts),
         stop=stop_after_attempt(COMMIT_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.1, max=10),
+        reraise=True,
+    )
+
+
+def _opening_attempts() -> Retrying:
+    """A few: two runs that create a catalog at once get in each other's way, and not twice."""
+    return Retrying(
+        stop=stop_after_attempt(3),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
         reraise=True,
     )
 

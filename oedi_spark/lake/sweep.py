@@ -33,7 +33,7 @@ def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> t
     ]
     uuid = str(commit_uuid(run_id))
     manifests = [info for info in _files(_metadata_uri(table)) if uuid in info.base_name]
-    orphans = _unreferenced(table, {info.path for info in (*data, *manifests)})
+    orphans = _unreferenced(table.refresh(), {info.path for info in (*data, *manifests)})
     _delete(table, orphans)
     return tuple(sorted(orphans))
 

@@ -1,0 +1,1 @@
+"""Benchmarks: the job beside what a user would run instead, on the same files, in one call."""
