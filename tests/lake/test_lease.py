@@ -1,0 +1,187 @@
+"""Who is replacing which partitions: the living are respected, the dead are found."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from oedi_spark.contracts import Partition
+from oedi_spark.errors import PartitionBusyError
+from oedi_spark.lake.lease import LeaseBook
+
+R = "2024_comstock_amy2018_release_1"
+AK, CO, TX = (Partition(R, state, 0) for state in ("AK", "CO", "TX"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the leases lie; not there yet."""
+    return tmp_path / "eulp" / "_leases"
+
+
+def _book(folder: Path) -> LeaseBook:
+    return LeaseBook(f"file://{folder.parent}")
+
+
+def _leave(folder: Path, run_id: str, **changes: object) -> Path:
+    """A lease on CO as another process left it: of this process, unless told otherwise."""
+    started = Path(f"/proc/{os.getpid()}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    document: dict[str, object] = {
+        "run_id": run_id,
+        "host": socket.gethostname(),
+        "process": f"{os.getpid()}:{started}",
+        "renewed_at_s": time.time(),
+        "partitions": [[R, "CO", 0]],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{run_id}.json"
+    path.write_text(json.dumps(document | changes))
+    return path
+
+
+def _dead_pid() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(30)
+    return ended.pid
+
+
+def test_acquire_leaves_a_lease_and_release_takes_it_away(folder: Path) -> None:
+    book = _book(folder)
+
+    assert book.acquire("run-1", [CO, AK]) == ()
+
+    document = json.loads((folder / "run-1.json").read_text())
+    assert document["partitions"] == [[R, "AK", 0], [R, "CO", 0]]
+    assert document["host"] == socket.gethostname()
+    assert document["process"].startswith(f"{os.getpid()}:")
+    book.release("run-1")
+    book.release("run-1")
+    assert list(folder.iterdir()) == []
+
+
+def test_acquire_is_refused_while_a_living_run_has_one_of_them(folder: Path) -> None:
+    _leave(folder, "run-1")
+
+    with pytest.raises(PartitionBusyError) as caught:
+        _book(folder).acquire("run-2", [TX, CO])
+
+    assert caught.value.partition == f"release={R}/state=CO/upgrade=0"
+    assert (caught.value.run_id, caught.value.exit_code) == ("run-1", 5)
+    assert caught.value.lease == f"file://{folder}/run-1.json"
+    assert [path.name for path in folder.iterdir()] == ["run-1.json"]
+
+
+def test_acquire_of_other_partitions_goes_beside_a_living_run(folder: Path) -> None:
+    _leave(folder, "run-1")
+
+    assert _book(folder).acquire("run-2", [AK, TX]) == ()
+
+    assert sorted(path.name for path in folder.iterdir()) == ["run-1.json", "run-2.json"]
+
+
+def test_acquire_finds_a_run_whose_process_is_gone(folder: Path) -> None:
+    _leave(folder, "run-1", process=f"{_dead_pid()}:12345")
+
+    (dead,) = _book(folder).acquire("run-2", [CO])
+
+    assert (dead.run_id, dead.partitions) == ("run-1", frozenset({CO}))
+    assert (folder / "run-1.json").exists()
+
+
+def test_acquire_is_not_deceived_by_a_process_number_given_out_again(folder: Path) -> None:
+    _leave(folder, "run-1", process=f"{os.getpid()}:1")
+
+    (dead,) = _book(folder).acquire("run-2", [CO])
+
+    assert dead.run_id == "run-1"
+
+
+def test_acquire_takes_a_zombie_for_dead(folder: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    stat = Path(f"/proc/{ended.pid}/stat")
+    until = time.monotonic() + 30
+    while stat.read_text().rsplit(")", 1)[1].split()[0] != "Z" and time.monotonic() < until:
+        time.sleep(0.01)
+    started = stat.read_text().rsplit(")", 1)[1].split()[19]
+    _leave(folder, "run-1", process=f"{ended.pid}:{started}")
+
+    dead = _book(folder).acquire("run-2", [CO])
+    ended.wait(30)
+
+    assert [lease.run_id for lease in dead] == ["run-1"]
+
+
+@pytest.mark.parametrize(("age_s", "is_dead"), [(0, False), (600, False), (1_000, True)])
+def test_acquire_judges_a_run_elsewhere_by_the_age_of_its_lease(
+    folder: Path, age_s: float, is_dead: bool
+) -> None:
+    _leave(folder, "run-1", host="elsewhere", process="1:1", renewed_at_s=time.time() - age_s)
+
+    if is_dead:
+        assert [lease.run_id for lease in _book(folder).acquire("run-2", [CO])] == ["run-1"]
+    else:
+        with pytest.raises(PartitionBusyError):
+            _book(folder).acquire("run-2", [CO])
+
+
+@pytest.mark.parametrize("text", ["", '{"run_id": "run-1", "ho', "[]", "null", '{"run_id": 1}'])
+def test_acquire_takes_half_a_lease_for_a_living_run_until_it_is_old(
+    folder: Path, text: str
+) -> None:
+    path = _leave(folder, "run-1")
+    path.write_text(text)
+    book = _book(folder)
+
+    assert book.acquire("run-2", [CO]) == ()
+
+    os.utime(path, (time.time() - 1_000, time.time() - 1_000))
+    assert [lease.run_id for lease in book.acquire("run-2", [CO])] == ["run-1"]
+
+
+def test_acquire_passes_over_files_that_are_no_lease(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("no lease")
+
+    assert _book(folder).acquire("run-1", [CO]) == ()
+
+
+def test_acquire_by_several_at_once_is_granted_to_one_at_most(folder: Path) -> None:
+    barrier = Barrier(6)
+
+    def claim(number: int) -> bool:
+        book = _book(folder)
+        barrier.wait(30)
+        try:
+            book.acquire(f"run-{number}", [CO])
+        except PartitionBusyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        granted = list(pool.map(claim, range(6)))
+
+    assert sum(granted) <= 1
+    assert len(list(folder.iterdir())) == sum(granted)
+
+
+def test_renew_writes_once_a_minute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = _book(folder)
+    book.acquire("run-1", [CO])
+    begun_s = json.loads((folder / "run-1.json").read_text())["renewed_at_s"]
+
+    book.renew("run-1", [CO])
+    soon_s = json.loads((folder / "run-1.json").read_text())["renewed_at_s"]
+    monkeypatch.setattr("oedi_spark.lake.lease.time.time", lambda: begun_s + 61)
+    book.renew("run-1", [CO])
+    later_s = json.loads((folder / "run-1.json").read_text())["renewed_at_s"]
+
+    assert (soon_s, later_s) == (begun_s, begun_s + 61)

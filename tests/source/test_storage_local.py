@@ -1,0 +1,214 @@
+"""The bucket as a folder: listed, read, and never left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from oedi_spark.contracts import Reason
+from oedi_spark.errors import FileFault, SourceListingError
+from oedi_spark.source.storage import (
+    ListedFile,
+    LocalStorage,
+    SourceLocation,
+    open_storage,
+    require_intact,
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with a folder `a` of two files and two folders."""
+    root = tmp_path / "root"
+    for name in ("a/1-0.parquet", "a/2-0.parquet", "a/state=CO/x", "a/state=AK/y"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+def _storage(root: Path) -> LocalStorage:
+    return LocalStorage(SourceLocation(str(root), is_local=True))
+
+
+def _listed(root: Path, prefix: str) -> dict[str, ListedFile]:
+    return {each.key: each for each in _storage(root).list_files(prefix)}
+
+
+def _fault(root: Path, key: str) -> FileFault:
+    with pytest.raises(FileFault) as caught:
+        _storage(root).read_file(key, etag=None)
+    return caught.value
+
+
+def test_list_files_gives_size_and_time_of_each_file_and_no_folder(root: Path) -> None:
+    os.utime(root / "a/1-0.parquet", (1_546_300_800, 1_546_300_800))
+
+    listed = _listed(root, "a")
+
+    assert sorted(listed) == ["a/1-0.parquet", "a/2-0.parquet"]
+    assert listed["a/1-0.parquet"] == ListedFile(
+        "a/1-0.parquet", 13, None, "2019-01-01T00:00:00Z", is_inside=True
+    )
+
+
+def test_list_folders_gives_names_in_order_and_no_file(root: Path) -> None:
+    assert _storage(root).list_folders("a") == ["state=AK", "state=CO"]
+
+
+def test_listing_a_missing_folder_is_empty(root: Path) -> None:
+    assert _listed(root, "nowhere/at/all") == {}
+    assert _storage(root).list_folders("nowhere/at/all") == []
+
+
+def test_listing_a_file_as_a_folder_is_an_error(root: Path) -> None:
+    with pytest.raises(SourceListingError) as caught:
+        list(_storage(root).list_files("a/1-0.parquet"))
+    assert caught.value.prefix == str(root / "a/1-0.parquet")
+    with pytest.raises(SourceListingError, match="NotADirectoryError"):
+        _storage(root).list_folders("a/1-0.parquet")
+
+
+def test_a_closed_folder_is_an_error_and_a_closed_file_a_fault(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("oedi_spark.source.storage.scandir", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+    with pytest.raises(SourceListingError, match="PermissionError"):
+        list(_storage(root).list_files("a"))
+    with pytest.raises(SourceListingError, match="PermissionError"):
+        _storage(root).list_folders("a")
+    assert _fault(root, "a/1-0.parquet").reason is Reason.ACCESS_DENIED
+
+
+def test_list_files_goes_on_when_one_file_vanishes(root: Path) -> None:
+    (root / "a/3-0.parquet").write_bytes(b"three")
+    found = _storage(root).list_files("a")
+    first = next(found).key
+    remaining = sorted({f"a/{n}-0.parquet" for n in (1, 2, 3)} - {first})
+    (root / remaining[0]).unlink()
+
+    assert remaining[1] in {each.key for each in found}
+
+
+def test_list_files_marks_a_link_out_of_the_root(root: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 1000)
+    (root / "a/3-0.parquet").symlink_to(secret)
+    (root / "a/4-0.parquet").symlink_to(root / "a/1-0.parquet")
+
+    listed = _listed(root, "a")
+
+    assert not listed["a/3-0.parquet"].is_inside
+    assert listed["a/3-0.parquet"].size_bytes != 1000
+    assert listed["a/4-0.parquet"].is_inside
+    assert listed["a/4-0.parquet"].size_bytes == 13
+
+
+def test_list_files_marks_all_files_of_a_linked_folder_outside(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "5-0.parquet").write_bytes(b"secret")
+    (root / "a/state=TX").symlink_to(outside, target_is_directory=True)
+
+    (listed,) = _listed(root, "a/state=TX").values()
+
+    assert (listed.key, listed.is_inside) == ("a/state=TX/5-0.parquet", False)
+
+
+def test_read_file_gives_the_content(root: Path) -> None:
+    assert _storage(root).read_file("a/1-0.parquet", etag=None) == b"a/1-0.parquet"
+
+
+def test_read_file_follows_a_link_within_the_root(root: Path) -> None:
+    (root / "a/4-0.parquet").symlink_to(root / "a/1-0.parquet")
+
+    assert _storage(root).read_file("a/4-0.parquet", etag=None) == b"a/1-0.parquet"
+
+
+@pytest.mark.parametrize("key", ["a/3-0.parquet", "a/state=TX/secret"])
+def test_read_file_never_follows_a_link_out_of_the_root(
+    root: Path, tmp_path: Path, key: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    (root / "a/3-0.parquet").symlink_to(outside / "secret")
+    (root / "a/state=TX").symlink_to(outside, target_is_directory=True)
+
+    assert _fault(root, key).reason is Reason.ACCESS_DENIED
+
+
+def test_a_linked_root_is_the_root(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root, target_is_directory=True)
+
+    assert _storage(tmp_path / "link").read_file("a/1-0.parquet", etag=None) == b"a/1-0.parquet"
+
+
+def test_read_file_that_vanished_is_not_found(root: Path) -> None:
+    assert _fault(root, "a/9-0.parquet").reason is Reason.NOT_FOUND
+
+
+def test_read_file_that_is_a_folder_has_failed(root: Path) -> None:
+    assert _fault(root, "a/state=CO").reason is Reason.FETCH_FAILED
+
+
+@pytest.mark.parametrize("key", ["../secret", "a/../../secret", "a/.."])
+def test_a_key_may_not_lead_upwards(root: Path, key: str) -> None:
+    storage = _storage(root)
+
+    with pytest.raises(SourceListingError, match=re.escape("`..`")):
+        list(storage.list_files(key))
+    with pytest.raises(SourceListingError, match=re.escape("`..`")):
+        storage.list_folders(key)
+    with pytest.raises(SourceListingError, match=re.escape("`..`")):
+        storage.read_file(key, etag=None)
+
+
+def test_open_storage_gives_one_client_per_location(root: Path) -> None:
+    location = SourceLocation(str(root), is_local=True)
+
+    assert open_storage(location) is open_storage(SourceLocation(str(root), is_local=True))
+    assert isinstance(open_storage(location), LocalStorage)
+
+
+@pytest.mark.parametrize(
+    "etag",
+    [
+        None,
+        hashlib.md5(b"profile").hexdigest(),
+        "0123456789abcdef0123456789abcdef-3",
+        "0123456789ABCDEF0123456789ABCDEF",
+        "short",
+    ],
+)
+def test_require_intact_takes_what_the_listing_promised(etag: str | None) -> None:
+    require_intact(b"profile", size_bytes=7, etag=etag)
+
+
+def test_require_intact_refuses_another_size() -> None:
+    with pytest.raises(FileFault) as caught:
+        require_intact(b"profil", size_bytes=7, etag=None)
+
+    assert caught.value.reason is Reason.SIZE_MISMATCH
+    assert caught.value.detail == "7 bytes listed, 6 read"
+
+
+def test_require_intact_refuses_another_content_of_the_same_size() -> None:
+    with pytest.raises(FileFault) as caught:
+        require_intact(b"profilE", size_bytes=7, etag=hashlib.md5(b"profile").hexdigest())
+
+    assert caught.value.reason is Reason.CHECKSUM_MISMATCH
+
+
+def test_source_location_says_where_it_is() -> None:
+    assert str(SourceLocation("/data/lake", is_local=True)) == "/data/lake"
+    assert str(SourceLocation("oedi-data-lake", is_local=False)) == "s3://oedi-data-lake"
