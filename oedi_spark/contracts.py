@@ -41,6 +41,7 @@ class Reason(StrEnum):
     STAMPS_IRREGULAR = "stamps_irregular"
     STAMP_CONTRADICTS_RELEASE = "stamp_contradicts_release"
     WRONG_ROW_COUNT = "wrong_row_count"
+    WRONG_YEAR = "wrong_year"
     # values
     NOT_FINITE = "not_finite"
     # whole partition, or whole run
@@ -90,12 +91,14 @@ class ReleaseFacts:
     """What the reader must know of a release. None: not known, take it from each file.
 
     `interval_count` is the number of 15-minute rows that every building has: 35,040, or
-    35,136 for ResStock AMY2012 (domain sheet §3).
+    35,136 for ResStock AMY2012 (domain sheet §3). `calendar_year` is the year of the stamps; a
+    typical year (TMY3) is stamped with a year of the publisher's choice, so it has none.
     """
 
     release: str
     stamp: IntervalStamp | None
     interval_count: int | None
+    calendar_year: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

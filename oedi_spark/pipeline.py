@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
-from pyiceberg.table import Table
 
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Batch, BatchResult, Column, Partition, PartitionListing
@@ -29,17 +27,10 @@ from oedi_spark.errors import (
     PublishError,
     QualityGateError,
 )
-from oedi_spark.lake.catalog import (
-    CatalogLocation,
-    field_ids,
-    open_catalog,
-    open_table,
-    reserve_columns,
-)
+from oedi_spark.lake.catalog import CatalogLocation, field_ids, reserve_columns
+from oedi_spark.lake.claim import Lake, claim_lake
 from oedi_spark.lake.lease import LeaseBook
-from oedi_spark.lake.schemas import columns_definition, hourly_definition
 from oedi_spark.lake.staging import KEY_COLUMNS
-from oedi_spark.lake.sweep import sweep_metadata, sweep_run
 from oedi_spark.lake.writer import replace_partitions, stage_rows
 from oedi_spark.log import get_logger
 from oedi_spark.plan import BatchSizing, Plan, build_batches, build_plan
@@ -60,15 +51,6 @@ _log = get_logger(__name__)
 
 _PEEKED_PARTITIONS = 32
 """Of how many partitions per release one file is looked at before columns are reserved."""
-
-
-@dataclass(frozen=True)
-class Lake:
-    """The tables of a run, opened, and the leases beside them."""
-
-    hourly: Table
-    columns: Table
-    leases: LeaseBook
 
 
 def plan(config: RunConfig) -> Plan:
@@ -128,9 +110,9 @@ def _run(
     with tracker.stage("indexer"):
         found = ready_plan or plan(config)
         tracker.record_plan(found)
-        partitions = frozenset(each.partition for each in found.index.listings if each.files)
         peeked = peek_columns(found, location)
-    with _claimed_lake(catalog_place, tracker.run_id, partitions, peeked) as lake:
+    known = [column for columns in peeked.values() for column in columns.values()]
+    with claim_lake(catalog_place, tracker.run_id, tracker.partitions, known) as lake:
         settings = TaskSettings(
             location=location,
             data_uri=f"{lake.hourly.location()}/data",
@@ -218,39 +200,6 @@ def _peek(listing: PartitionListing, storage: Storage) -> tuple[Column, ...]:
     return ()
 
 
-@contextmanager
-def _claimed_lake(
-    place: CatalogLocation,
-    run_id: str,
-    partitions: frozenset[Partition],
-    peeked: Mapping[str, Mapping[str, Column]],
-) -> Iterator[Lake]:
-    """The tables, with this run's partitions claimed; afterwards nothing uncommitted is left."""
-    catalog = open_catalog(place)
-    leases = LeaseBook(f"{place.warehouse_uri}/{place.database}")
-    dead = leases.acquire(run_id, partitions)
-    try:
-        known = [column for columns in peeked.values() for column in columns.values()]
-        hourly = reserve_columns(open_table(catalog, place, hourly_definition(known)), known)
-        lake = Lake(hourly, open_table(catalog, place, columns_definition()), leases)
-        for lease in dead:
-            for table in (lake.hourly, lake.columns):
-                swept = sweep_run(table, lease.run_id, lease.partitions)
-                _log.warning("swept a dead run", run=lease.run_id, files=len(swept))
-            leases.release(lease.run_id)
-        try:
-            yield lake
-        finally:
-            for table in (lake.hourly.refresh(), lake.columns.refresh()):
-                sweep_run(table, run_id, partitions)
-                if dead:
-                    sweep_metadata(table)
-    except BaseException:
-        leases.abandon(run_id, partitions)
-        raise
-    leases.release(run_id)
-
-
 def _roll_up(
     config: RunConfig,
     tracker: RunTracker,
@@ -311,7 +260,6 @@ def run_batches(
             batch, settings, lambda ordinal, seen: transitions.add({ordinal: int(seen)})
         )
 
-    partitions = {batch.partition for batch in batches}
     done_before = progress.total - sum(len(batch.files) for batch in batches)
     with tracker.timed_batches(), ThreadPoolExecutor(1) as pool, progress.shown():
         work = pool.submit(context.parallelize(batches, max(1, len(batches))).map(task).collect)
@@ -319,7 +267,7 @@ def run_batches(
             while not work.done():
                 progress.wait(work)
                 progress.advance_to(done_before + len(transitions.value))
-                leases.renew(tracker.run_id, partitions)
+                leases.renew(tracker.run_id, tracker.partitions)
             return work.result()
         except Py4JJavaError as error:
             raise PublishError("hourly", f"a task failed: {_task_failure(error)}") from error

@@ -81,7 +81,7 @@ class LeaseBook:
         return tuple(dead)
 
     def renew(self, run_id: str, partitions: Collection[Partition]) -> None:
-        """Say that the run still lives; cheap to call often, writes once a minute."""
+        """Say that the run still lives and claims all these; cheap, writes once a minute."""
         if time.time() - self._renewed_at_s > RENEW_EVERY_S:
             self._write(run_id, partitions, _process_identity(os.getpid()))
 
@@ -110,8 +110,10 @@ class LeaseBook:
         }
         path = self._path(run_id)
         create_parent(self._filesystem, path)
-        with self._filesystem.open_output_stream(path) as stream:
+        unfinished = f"{path}.unfinished"
+        with self._filesystem.open_output_stream(unfinished) as stream:
             stream.write(json.dumps(document).encode())
+        self._filesystem.move(unfinished, path)
 
     def _others(self, run_id: str) -> Iterator[Lease]:
         selector = pafs.FileSelector(self._folder, allow_not_found=True)

@@ -23,6 +23,7 @@ def load_releases() -> MappingProxyType[ReleaseFolder, ReleaseFacts]:
             release=folder.release,
             stamp=IntervalStamp(entry["stamp"]),
             interval_count=entry["interval_count"],
+            calendar_year=entry["calendar_year"],
         )
     return MappingProxyType(facts)
 

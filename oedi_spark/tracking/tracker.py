@@ -72,6 +72,11 @@ class RunTracker:
         """Seconds since the run began."""
         return time.perf_counter() - self._started_s
 
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """The partitions that the run replaces: those that listed files."""
+        return frozenset(self._ordinals())
+
     def record_plan(self, plan: Plan) -> None:
         """Every building file of the plan is listed."""
         self.plan = plan

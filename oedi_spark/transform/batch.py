@@ -176,14 +176,14 @@ def _fill(
     rule = Rule(measure.column.rule)
     if measure.constant is not None:
         roll_up_constant(measure.constant, rule, hours)
-        count_missing_hours(hours[:1], source_name=measure.column.source_name)
+        count_missing_hours(hours[:1], hours[:1], source_name=measure.column.source_name)
         return False, 0
     if measure.intervals is None:
         hours[:] = np.nan
         return True, 0
     with np.errstate(invalid="ignore", over="ignore"):
         roll_up_intervals(measure.intervals, rule, hours)
-    missing = count_missing_hours(hours, source_name=measure.column.source_name)
+    missing = count_missing_hours(hours, measure.intervals, source_name=measure.column.source_name)
     return missing > 0, missing
 
 

@@ -9,6 +9,7 @@ one building is a reason code; how much may be wrong with a partition is the gat
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,12 @@ from oedi_spark.contracts import Partition, Reason, Verdict
 from oedi_spark.errors import FileFault
 
 
-def count_missing_hours(hours: NDArray[np.float64], *, source_name: str) -> int:
+def count_missing_hours(
+    hours: NDArray[np.float64], intervals: NDArray[np.floating[Any]], *, source_name: str
+) -> int:
     """How many hours have no value (NaN). One sum tells whether there is anything to count.
+
+    The intervals are looked at only then: of +∞ and -∞ in one hour nothing is left but NaN.
 
     Raises:
         FileFault: `not_finite`, when a value is infinite.
@@ -26,7 +31,7 @@ def count_missing_hours(hours: NDArray[np.float64], *, source_name: str) -> int:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(hours.sum()):
             return 0
-    if np.isinf(hours).any():
+    if np.isinf(hours).any() or np.isinf(intervals).any():
         raise FileFault(Reason.NOT_FINITE, f"{source_name} holds an infinite value")
     return int(np.isnan(hours).sum())
 

@@ -5,6 +5,8 @@ Part of stage 3 of 7: indexer → READER → rollup.
 
 from __future__ import annotations
 
+import calendar
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -50,7 +52,7 @@ def prove_hours(stamps_ns: NDArray[np.int64], facts: ReleaseFacts) -> NDArray[np
         Microseconds since 1970, one per hour.
 
     Raises:
-        FileFault: `stamps_…`, `wrong_row_count` or `stamp_contradicts_release`.
+        FileFault: `stamps_…`, `wrong_row_count`, `wrong_year` or `stamp_contradicts_release`.
     """
     _require_regular(stamps_ns)
     wanted = (facts.interval_count,) if facts.interval_count else INTERVAL_COUNTS
@@ -72,10 +74,22 @@ def prove_hours(stamps_ns: NDArray[np.int64], facts: ReleaseFacts) -> NDArray[np
             Reason.STAMP_CONTRADICTS_RELEASE,
             f"the first stamp is {first}: interval {stamp}; {facts.release} declares {facts.stamp}",
         )
+    _require_year(first, len(stamps_ns), facts)
     start_us = int(stamps_ns[0]) // 1000
     if stamp is IntervalStamp.END:
         start_us -= INTERVAL_S * 1_000_000
     return start_us + _US_PER_HOUR * np.arange(len(stamps_ns) // 4, dtype=np.int64)
+
+
+def _require_year(first: np.datetime64, interval_count: int, facts: ReleaseFacts) -> None:
+    """The stamps are of the year that the release declares, and a leap year only where one is."""
+    year = int(first.astype("datetime64[Y]").astype(np.int64)) + 1970
+    if facts.calendar_year not in (None, year):
+        raise FileFault(
+            Reason.WRONG_YEAR, f"stamps of {year}; {facts.release} is of {facts.calendar_year}"
+        )
+    if interval_count == max(INTERVAL_COUNTS) and not calendar.isleap(year):
+        raise FileFault(Reason.WRONG_ROW_COUNT, f"{interval_count:,} rows, but {year} has 365 days")
 
 
 def _require_regular(stamps_ns: NDArray[np.int64]) -> None:

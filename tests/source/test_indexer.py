@@ -142,7 +142,7 @@ def test_index_files_knows_the_facts_of_each_release(tmp_path: Path) -> None:
     )
 
     assert [each.facts for each in index.listings] == [
-        ReleaseFacts(C, IntervalStamp.END, 35_040),
+        ReleaseFacts(C, IntervalStamp.END, 35_040, 2018),
         ReleaseFacts(F, None, None),
     ]
 

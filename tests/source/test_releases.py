@@ -12,7 +12,7 @@ from oedi_spark.source.releases import load_releases, resolve_release
 def test_resolve_release_knows_a_registered_release() -> None:
     facts = resolve_release(ReleaseFolder("2024", "comstock_amy2018_release_1"))
 
-    assert facts == ReleaseFacts("2024_comstock_amy2018_release_1", IntervalStamp.END, 35_040)
+    assert facts == ReleaseFacts("2024_comstock_amy2018_release_1", IntervalStamp.END, 35_040, 2018)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,15 @@ AK, CO = Partition("2024_r", "AK", 0), Partition("2024_r", "CO", 0)
 NAN, INF = float("nan"), float("inf")
 
 
+def test_count_missing_hours_sees_infinities_that_cancel_to_nan() -> None:
+    intervals = np.array([np.inf, -np.inf, 1.0, 1.0])
+
+    with pytest.raises(FileFault) as fault:
+        count_missing_hours(np.array([NAN]), intervals, source_name="out.a")
+
+    assert fault.value.reason is Reason.NOT_FINITE
+
+
 @pytest.mark.parametrize(
     ("hours", "missing"),
     [
@@ -25,7 +34,7 @@ NAN, INF = float("nan"), float("inf")
     ],
 )
 def test_count_missing_hours_counts_nan_and_nothing_else(hours: list[float], missing: int) -> None:
-    assert count_missing_hours(np.array(hours), source_name="out.a") == missing
+    assert count_missing_hours(np.array(hours), np.array(hours), source_name="out.a") == missing
 
 
 @pytest.mark.parametrize(
@@ -33,7 +42,7 @@ def test_count_missing_hours_counts_nan_and_nothing_else(hours: list[float], mis
 )
 def test_count_missing_hours_refuses_infinite_values(hours: list[float]) -> None:
     with pytest.raises(FileFault) as caught:
-        count_missing_hours(np.array(hours), source_name="out.electricity.total")
+        count_missing_hours(np.array(hours), np.array(hours), source_name="out.electricity.total")
 
     assert caught.value.reason is Reason.NOT_FINITE
     assert "out.electricity.total" in caught.value.detail
