@@ -19,6 +19,9 @@ REQUIREMENTS := requirements/build.txt requirements/dev.txt
 # Named after what was installed, so that a changed pin installs again and nothing else does.
 STAMP := $(VENV)/.installed-$(shell cat $(REQUIREMENTS) pyproject.toml | cksum | cut -d' ' -f1)
 
+# As many buildings as were asked for, by the generator as it is now: else it is made anew.
+SAMPLE := build/sample_lake/.complete-$(BUILDINGS)
+
 .PHONY: help setup run sample look test lint format bench pins clean
 
 help: ## Print this list
@@ -33,7 +36,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-run: $(STAMP) build/sample_lake/.complete ## Run the main job on a sample lake, and look at the table
+run: $(STAMP) $(SAMPLE) ## Run the main job on a sample lake, and look at the table
 	$(SPARK_ENV) spark-submit spark_jobs/etl.py --config $(CONFIG)
 	@echo
 	@$(BIN)/oedi-spark look --config $(CONFIG)
@@ -42,9 +45,10 @@ run: $(STAMP) build/sample_lake/.complete ## Run the main job on a sample lake, 
 	@echo "      $(BIN)/oedi-spark plan --config conf/oedi-public.yaml   the same of the public bucket"
 	@echo "      edit $(CONFIG) and 'make run' again; README.md says where everything is"
 
-sample: build/sample_lake/.complete ## Write the sample lake that make run reads
+sample: $(SAMPLE) ## Write the sample lake that make run reads
 
-build/sample_lake/.complete: $(STAMP) oedi_spark/sample/*.py oedi_spark/sample/*.yaml
+$(SAMPLE): $(STAMP) oedi_spark/sample/*.py oedi_spark/sample/*.yaml
+	rm -rf build/sample_lake
 	$(BIN)/oedi-spark sample --out build/sample_lake --buildings $(BUILDINGS) --upgrade 0 --upgrade 1
 	@touch $@
 

@@ -21,7 +21,7 @@ from oedi_spark.contracts import Batch, BatchResult, Partition, SourceFile
 from oedi_spark.lake.staging import KEY_COLUMNS
 from oedi_spark.source.layout import parse_building_name
 from oedi_spark.source.releases import resolve_release
-from oedi_spark.source.storage import SourceLocation, open_storage, require_intact
+from oedi_spark.source.storage import SourceLocation, open_storage
 from oedi_spark.transform.batch import TaskSettings, run_batch
 from oedi_spark.transform.reader import ProfileReader, read_columns
 
@@ -131,7 +131,6 @@ def _time_reader(batch: Batch, location: SourceLocation) -> tuple[float, float]:
     for file in batch.files:
         started = time.perf_counter()
         data = storage.read_file(file.key, etag=file.etag)
-        require_intact(data, size_bytes=file.size_bytes, etag=file.etag)
         fetched = time.perf_counter()
         reader.read_profile(data, file)
         read_s += fetched - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -57,9 +58,12 @@ def run_job(arguments: Sequence[str], spark: Future[SparkSession]) -> int:
         arguments: As on the command line.
         spark: The session, which may still be starting.
 
+    A polite end (SIGTERM) is an end like any other: cleaned up, summed up, exit 143.
+
     Returns:
         The exit code; `errors.py` says what each one means.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return _guarded(lambda: _invoke(["run", *arguments], spark))
 
 

@@ -42,8 +42,6 @@ from oedi_spark.errors import ConfigError
 from oedi_spark.source.layout import SAFE_SEGMENT, ReleaseFolder, is_safe_path
 
 PUBLIC_BUCKET = "oedi-data-lake"
-"""The bucket that OEDI publishes in; it answers unsigned requests."""
-
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LOCAL_SEGMENT = re.compile(r"(?!\.\.$)[\w.=@+,-](?:[\w.=@+, -]{0,118}[\w.=@+,-])?")
 _URL = re.compile(r"https?://(?:[\w.-]+|\[[\da-fA-F:]+\])(?::\d{1,5})?(?:/[\w./-]*)?", re.ASCII)
@@ -312,6 +310,8 @@ class RunConfig(_Section):
     ) -> tuple[JobConfig, ...]:
         if not jobs:
             raise ValueError("names no release; write at least one")
+        if len({job.folder for job in jobs}) != len({job.folder.release for job in jobs}):
+            raise ValueError("two releases would have one name in the tables; run one at a time")
         bucket = info.data.get("src_bucket")
         return tuple(
             job.model_copy(update={"metadata_root_dir": _without_bucket(root, bucket)})

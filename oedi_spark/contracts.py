@@ -27,6 +27,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     UNREADABLE = "unreadable"
     NO_ROWS = "no_rows"
+    TOO_LARGE = "too_large"
     # schema
     MISSING_TIMESTAMP = "missing_timestamp"
     MISSING_BLDG_ID = "missing_bldg_id"
@@ -167,12 +168,14 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What became of one file whose story is not simply “all well”."""
+    """What became of one file whose story is not simply “all well”.
+
+    Without a reason the file was published, and `detail` says what is odd about it.
+    """
 
     ordinal: int
     reason: Reason | None
     detail: str
-    hours_missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,6 @@ class Publication:
     file_count: int
     row_count: int
     size_bytes: int
-    replaced_file_count: int
 
     @property
     def is_hourly(self) -> bool:

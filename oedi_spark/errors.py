@@ -6,8 +6,10 @@ OediSparkError
 │   ├── NoSourceFilesError
 │   └── SourceListingError
 ├── QualityGateError         exit 4   the data was read but must not be published
-└── PublishError             exit 5   the table did not change; safe to run again
-    └── PartitionBusyError
+├── PublishError             exit 5   the table did not change; safe to run again
+│   ├── PartitionBusyError
+│   └── CommitUnknownError            … or perhaps it did: the catalog did not say
+└── SessionError             exit 7   Spark did not start, or its tasks could not run
 
 A run that published, but could not account for every file, raises nothing and
 ends with exit 6 (`EXIT_DISCREPANCIES`). Exit 1 is left to what nobody foresaw.
@@ -81,8 +83,8 @@ class QualityGateError(OediSparkError):
         self.withheld, self.max_failed_fraction = tuple(withheld), max_failed_fraction
         listed = "".join(f"\n  {one}" for one in self.withheld)
         super().__init__(
-            f"{len(self.withheld)} partition(s) not published, more than "
-            f"{max_failed_fraction:g} of the files failed:{listed}\n"
+            f"{len(self.withheld)} partition(s) not published: more than "
+            f"{max_failed_fraction:g} of the files failed, or nothing could be staged:{listed}\n"
             "The table keeps what it had there. The summary names every file and its reason; "
             "raise settings.max_failed_fraction only if you mean it."
         )
@@ -105,6 +107,35 @@ class PartitionBusyError(PublishError):
         self.partition, self.run_id, self.lease = partition, run_id, lease
         super().__init__(
             table, f"run {run_id} is replacing {partition} (lease {lease}); wait until it ends"
+        )
+
+
+class CommitUnknownError(PublishError):
+    """The catalog failed while it was committing, so nobody knows whether it did.
+
+    What was staged is left where it is: if the commit did happen, the table names it.
+    """
+
+    def __init__(self, table: str, cause: str) -> None:
+        super().__init__(table, cause)
+        self.args = (
+            (
+                f"{table}: the catalog did not say whether the commit happened ({cause}). "
+                "The table is either as before or complete, nothing between; run again."
+            ),
+        )
+
+
+class SessionError(OediSparkError):
+    """Spark did not start, or could not run the tasks. Nothing was published."""
+
+    exit_code = 7
+
+    def __init__(self, what: str, cause: str) -> None:
+        self.cause = cause
+        super().__init__(
+            f"{what}: {cause}. The tables are as before. Check Java (`oedi-spark java-home`), "
+            "memory, disk and the cluster, and run again."
         )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from oedi_spark.errors import ConfigError
+
 _SHARED: tuple[Any, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -37,8 +39,11 @@ def configure_logs(*, level: str, file: Path | None, as_json: bool) -> None:
     )
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError("settings.log_dir", [f"{file} cannot be written: {error}"]) from error
     package = logging.getLogger("oedi_spark")
     for old in list(package.handlers):
         package.removeHandler(old)

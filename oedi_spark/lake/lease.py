@@ -5,38 +5,48 @@ staging. So a run leaves a lease, a small JSON file beside the tables, for as lo
 another run that wants one of its partitions is refused, and one that finds the lease of a run
 that has died takes note of what that run may have left lying about.
 
-A run on this machine is alive while its process is; one elsewhere while its lease was renewed
-within `LEASE_TTL_S`.
+A run on this machine is alive while its process is; one elsewhere, or one that cannot be told,
+while its lease was renewed within `LEASE_TTL_S`. A lease is data from outside: what it names
+becomes a path only if it could have been written here.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 import pyarrow.fs as pafs
 
 from oedi_spark.contracts import Partition
-from oedi_spark.errors import PartitionBusyError
-from oedi_spark.lake.staging import create_parent
+from oedi_spark.errors import PartitionBusyError, PublishError
+from oedi_spark.lake.files import create_parent, open_uri
+from oedi_spark.log import get_logger
 
 LEASE_TTL_S = 900.0
 RENEW_EVERY_S = 60.0
 
 _ENDED = "0:ended"
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,60}")
+_PROCESS = re.compile(r"(?P<pid>[0-9]{1,10}):(?P<started>[0-9a-z]{1,20})")
+_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._=-]{1,200}")
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """One run's claim."""
+    """One run's claim. `machine` is empty where the run cannot be told to be alive or not."""
 
     run_id: str
-    host: str
+    machine: str
     process: str
     partitions: frozenset[Partition]
     uri: str
@@ -46,9 +56,9 @@ class Lease:
         """Whether the run that left it still goes on."""
         if self.process == _ENDED:
             return False
-        if self.host == socket.gethostname():
+        if self.machine and self.machine == _this_machine():
             return self.process == _process_identity(int(self.process.split(":")[0]))
-        return now_s - self.renewed_at_s < LEASE_TTL_S
+        return abs(now_s - self.renewed_at_s) < LEASE_TTL_S
 
 
 class LeaseBook:
@@ -56,8 +66,7 @@ class LeaseBook:
 
     def __init__(self, database_uri: str) -> None:
         self._uri = f"{database_uri}/_leases"
-        self._filesystem, self._folder = pafs.FileSystem.from_uri(self._uri)
-        self._renewed_at_s = 0.0
+        self._filesystem, self._folder = open_uri(self._uri)
 
     def acquire(self, run_id: str, partitions: Collection[Partition]) -> tuple[Lease, ...]:
         """Claim partitions for a run; returns the leases of dead runs, which still lie there.
@@ -68,7 +77,7 @@ class LeaseBook:
         Raises:
             PartitionBusyError: A living run claims one of them.
         """
-        self._write(run_id, partitions, _process_identity(os.getpid()))
+        self.renew(run_id, partitions)
         dead = []
         for other in self._others(run_id):
             if not other.is_alive(time.time()):
@@ -81,9 +90,36 @@ class LeaseBook:
         return tuple(dead)
 
     def renew(self, run_id: str, partitions: Collection[Partition]) -> None:
-        """Say that the run still lives and claims all these; cheap, writes once a minute."""
-        if time.time() - self._renewed_at_s > RENEW_EVERY_S:
-            self._write(run_id, partitions, _process_identity(os.getpid()))
+        """Say that the run still lives and claims all these."""
+        self._write(run_id, partitions, _process_identity(os.getpid()))
+
+    @contextmanager
+    def kept_alive(self, run_id: str, partitions: Collection[Partition]) -> Iterator[None]:
+        """Renew a lease once a minute, in a thread, whatever the run is doing meanwhile."""
+        ended = Event()
+
+        def work() -> None:
+            while not ended.wait(RENEW_EVERY_S):
+                try:
+                    self.renew(run_id, partitions)
+                except OSError as error:
+                    _log.warning("lease not renewed", run=run_id, error=str(error))
+
+        thread = Thread(target=work, name="renew-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def require_held(self, run_id: str) -> None:
+        """Raise `PublishError` if the lease is gone: another run took this one for dead."""
+        info = self._filesystem.get_file_info(self._path(run_id))
+        if info.type == pafs.FileType.NotFound:
+            raise PublishError(
+                "hourly", "its lease is gone, another run took this one for dead and swept it"
+            )
 
     def abandon(self, run_id: str, partitions: Collection[Partition]) -> None:
         """Say that the run has failed; a task may still be writing, so the next run sweeps."""
@@ -100,12 +136,11 @@ class LeaseBook:
         return f"{self._folder}/{run_id}.json"
 
     def _write(self, run_id: str, partitions: Collection[Partition], process: str) -> None:
-        self._renewed_at_s = time.time()
         document = {
             "run_id": run_id,
-            "host": socket.gethostname(),
+            "machine": _this_machine(),
             "process": process,
-            "renewed_at_s": self._renewed_at_s,
+            "renewed_at_s": time.time(),
             "partitions": [[p.release, p.state, p.upgrade] for p in sorted(partitions)],
         }
         path = self._path(run_id)
@@ -125,32 +160,56 @@ class LeaseBook:
                 yield lease
 
     def _read(self, info: pafs.FileInfo) -> Lease | None:
-        """One lease; None if it was released meanwhile. Half a lease is a living run's."""
+        """One lease; None if it was released meanwhile, or has no name that a run could have.
+
+        One that makes no sense counts as a living run's that claims nothing, until it is old.
+        """
+        run_id = info.base_name.removesuffix(".json")
+        if not _RUN_ID.fullmatch(run_id):
+            return None
+        uri = f"{self._uri}/{info.base_name}"
         try:
             with self._filesystem.open_input_stream(info.path) as stream:
-                text = stream.read()
+                document = json.loads(stream.read())
+            return _understand(run_id, uri, document)
         except FileNotFoundError:
             return None
-        written_at_s = info.mtime.timestamp() if info.mtime else time.time()
-        try:
-            document = json.loads(text)
-            return Lease(
-                run_id=document["run_id"],
-                host=document["host"],
-                process=document["process"],
-                partitions=frozenset(Partition(*cell) for cell in document["partitions"]),
-                uri=f"{self._uri}/{info.base_name}",
-                renewed_at_s=document["renewed_at_s"],
-            )
-        except (ValueError, KeyError, TypeError):
-            return Lease(
-                run_id=info.base_name.removesuffix(".json"),
-                host="",
-                process="0:0",
-                partitions=frozenset(),
-                uri=f"{self._uri}/{info.base_name}",
-                renewed_at_s=written_at_s,
-            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            written_at_s = info.mtime.timestamp() if info.mtime else time.time()
+            return Lease(run_id, "", "0:unknown", frozenset(), uri, written_at_s)
+
+
+def _understand(run_id: str, uri: str, document: dict[str, object]) -> Lease:
+    """A lease from its JSON; ValueError for anything that no run would have written."""
+    process, cells = document["process"], document["partitions"]
+    if document["run_id"] != run_id or not _PROCESS.fullmatch(str(process)):
+        raise ValueError("not a lease")
+    if not isinstance(cells, list):
+        raise TypeError("not a lease")
+    return Lease(
+        run_id=run_id,
+        machine=str(document["machine"]),
+        process=str(process),
+        partitions=frozenset(map(_partition, cells)),
+        uri=uri,
+        renewed_at_s=float(str(document["renewed_at_s"])),
+    )
+
+
+def _partition(cell: list[object]) -> Partition:
+    release, state, upgrade = cell
+    if not (_NAME.fullmatch(str(release)) and re.fullmatch(r"[A-Z]{2}", str(state))):
+        raise ValueError("not a partition")
+    return Partition(str(release), str(state), int(str(upgrade)))
+
+
+def _this_machine() -> str:
+    """The boot and the process namespace that a process number is meant in; empty if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{socket.gethostname()}/{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _process_identity(pid: int) -> str:

@@ -12,7 +12,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 
 from oedi_spark.contracts import Partition
-from oedi_spark.lake.catalog import CatalogLocation, open_catalog
+from oedi_spark.lake.catalog import CatalogLocation, catalog_exists, open_catalog
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ def look_at_hours(location: CatalogLocation, measure: str, *, row_count: int) ->
 
     Reads three columns of one file per partition.
     """
-    catalog = open_catalog(location)
+    if not catalog_exists(location):
+        return ()
     try:
-        table = catalog.load_table((location.database, "hourly"))
+        table = open_catalog(location, create=False).load_table((location.database, "hourly"))
     except NoSuchTableError:
         return ()
     first: dict[Partition, FileScanTask] = {}

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from oedi_spark.contracts import ColumnStatistics, Partition, StagedFile
+from oedi_spark.lake.files import create_parent, open_uri
 
 KEY_COLUMNS = ("release", "state", "upgrade", "bldg_id", "hour_start")
 COMPRESSION_LEVEL = 1
@@ -96,7 +96,7 @@ class StagedWriter:
         if self._writer is None:
             return None
         self._writer.close()
-        filesystem, path = pafs.FileSystem.from_uri(self._target.uri)
+        filesystem, path = open_uri(self._target.uri)
         metadata = self._metadata[0]
         split_offsets, columns = read_footer(metadata, self._target.field_ids)
         return StagedFile(
@@ -119,7 +119,7 @@ class StagedWriter:
             if self._writer is not None:
                 self._writer.close()
         with suppress(OSError):
-            filesystem, path = pafs.FileSystem.from_uri(self._target.uri)
+            filesystem, path = open_uri(self._target.uri)
             filesystem.delete_file(path)
 
     def _flush(self) -> None:
@@ -161,7 +161,7 @@ class StagedWriter:
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
-        filesystem, path = pafs.FileSystem.from_uri(self._target.uri)
+        filesystem, path = open_uri(self._target.uri)
         create_parent(filesystem, path)
         return pq.ParquetWriter(
             path,
@@ -192,12 +192,6 @@ class StagedWriter:
 def _repeated(value: str, count: int) -> pa.Array:
     """One string for every row, as a dictionary: parquet keeps it so, nothing is hashed."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), [value])
-
-
-def create_parent(filesystem: pafs.FileSystem, path: str) -> None:
-    """Make the folder of a file, where folders are things; object stores have none."""
-    if isinstance(filesystem, pafs.LocalFileSystem):
-        filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
 
 
 def read_footer(

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pyiceberg.conversions import to_bytes
 from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -29,9 +28,13 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import PrimitiveType
 
 from oedi_spark.contracts import Partition, Publication, StagedFile
-from oedi_spark.errors import PublishError
+from oedi_spark.errors import CommitUnknownError, PublishError
 from oedi_spark.lake.catalog import commit_attempts, commit_uuid, field_ids, table_name
-from oedi_spark.lake.staging import create_parent, read_footer
+from oedi_spark.lake.files import create_parent, open_uri
+from oedi_spark.lake.staging import read_footer
+
+RUN_ID_PROPERTY = "oedi-spark.run-id"
+"""In the summary of every snapshot that a run commits."""
 
 
 def replace_partitions(
@@ -44,58 +47,56 @@ def replace_partitions(
 
     Raises:
         PublishError: The commit did not happen; the table is as before.
+        CommitUnknownError: The catalog failed, and may have committed all the same.
     """
     strays = {file.partition for file in staged} - set(partitions)
     if strays:
         raise PublishError(
             table_name(table), f"staged outside the run: {', '.join(map(str, sorted(strays)))}"
         )
-    replaced = 0
+    name = table_name(table)
     try:
         for attempt in commit_attempts(CommitFailedException, ValidationException):
             with attempt:
-                table = table.refresh()
-                replaced = _commit_once(table, partitions, staged, run_id)
+                table = _commit_once(table.refresh(), partitions, staged, run_id)
     except (CommitFailedException, ValidationException) as error:
-        raise PublishError(table_name(table), f"other runs kept changing it ({error})") from error
-    snapshot = table.refresh().current_snapshot()
-    if snapshot is None:
-        raise PublishError(table_name(table), "the commit left no snapshot")
+        raise PublishError(name, f"other runs kept changing it ({error})") from error
+    except Exception as error:
+        raise CommitUnknownError(name, f"{type(error).__name__}: {error}") from error
     return Publication(
-        table=table_name(table),
-        snapshot_id=_snapshot_of_run(table, run_id) or snapshot.snapshot_id,
+        table=name,
+        snapshot_id=_snapshot_of_run(table, run_id),
         partitions=tuple(sorted(partitions)),
         file_count=len(staged),
         row_count=sum(file.row_count for file in staged),
         size_bytes=sum(file.size_bytes for file in staged),
-        replaced_file_count=replaced,
     )
 
 
 def _commit_once(
     table: Table, partitions: Collection[Partition], staged: Sequence[StagedFile], run_id: str
-) -> int:
+) -> Table:
     old = list_data_files(table, partitions)
     schema = table.schema()
-    with table.transaction() as transaction:
-        update = transaction.update_snapshot(
-            snapshot_properties={"oedi-spark.run-id": run_id}
-        ).overwrite(commit_uuid=commit_uuid(run_id))
-        with update:
-            for data_file in old:
-                update.delete_data_file(data_file)
-            for file in staged:
-                update.append_data_file(_data_file(file, table, schema))
-    return len(old)
+    transaction = table.transaction()
+    update = transaction.update_snapshot(snapshot_properties={RUN_ID_PROPERTY: run_id}).overwrite(
+        commit_uuid=commit_uuid(run_id)
+    )
+    with update:
+        for data_file in old:
+            update.delete_data_file(data_file)
+        for file in staged:
+            update.append_data_file(_data_file(file, table, schema))
+    return transaction.commit_transaction()
 
 
-def _snapshot_of_run(table: Table, run_id: str) -> int | None:
+def _snapshot_of_run(table: Table, run_id: str) -> int:
     """The newest snapshot that this run made; another run may have committed since."""
     for snapshot in reversed(table.snapshots()):
         summary = snapshot.summary
-        if summary is not None and summary.additional_properties.get("oedi-spark.run-id") == run_id:
+        if summary is not None and summary.additional_properties.get(RUN_ID_PROPERTY) == run_id:
             return snapshot.snapshot_id
-    return None
+    return -1
 
 
 def list_data_files(table: Table, partitions: Collection[Partition]) -> list[DataFile]:
@@ -122,7 +123,7 @@ def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: st
     """Stage a small table of one partition from the driver, as the tasks stage hours."""
     ids = field_ids(table)
     uri = f"{table.location()}/data/{partition}/{run_id}.parquet"
-    filesystem, path = pafs.FileSystem.from_uri(uri)
+    filesystem, path = open_uri(uri)
     create_parent(filesystem, path)
     wanted = schema_to_pyarrow(table.schema())
     collected: list[pq.FileMetaData] = []

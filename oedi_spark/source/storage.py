@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from os import DirEntry, scandir
+from os import O_NONBLOCK, O_RDONLY, DirEntry, fdopen, fstat, scandir, stat_result
+from os import open as open_descriptor
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from oedi_spark.contracts import Reason
-from oedi_spark.errors import FileFault, SourceListingError
+from oedi_spark.errors import ConfigError, FileFault, SourceListingError
 
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 
@@ -62,13 +64,19 @@ class Storage(Protocol):
     """What the indexer and the reader need of a bucket."""
 
     def list_files(self, prefix: str) -> Iterator[ListedFile]:
-        """The files directly in a folder, in no particular order; none if it is not there."""
+        """What lies directly in a folder, in no particular order; nothing if it is not there.
+
+        What is no file (a folder, a pipe) has a key that ends with a slash.
+        """
 
     def list_folders(self, prefix: str) -> list[str]:
         """The names of the folders directly in a folder; empty if it is not there."""
 
     def read_file(self, key: str, *, etag: str | None) -> bytes:
-        """The whole content. Raises `FileFault` with the reason when it cannot be had."""
+        """The whole content of the version that was listed, its checksum compared.
+
+        Raises `FileFault` with the reason when it cannot be had.
+        """
 
 
 @cache
@@ -77,14 +85,12 @@ def open_storage(location: SourceLocation) -> Storage:
     return LocalStorage(location) if location.is_local else S3Storage(location)
 
 
-def require_intact(data: bytes, *, size_bytes: int, etag: str | None) -> None:
-    """Raise `FileFault` unless `data` is what the listing promised.
+def require_checksum(data: bytes, etag: str | None) -> None:
+    """Raise `FileFault` if the ETag is an MD5 and the bytes have another.
 
     An ETag is the content's MD5 only for an object that was uploaded in one part: one with a
     dash in it (multipart), or of another length, proves nothing and is not compared.
     """
-    if len(data) != size_bytes:
-        raise FileFault(Reason.SIZE_MISMATCH, f"{size_bytes} bytes listed, {len(data)} read")
     if etag is not None and _MD5_ETAG.fullmatch(etag):
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if digest != etag:
@@ -113,18 +119,17 @@ class LocalStorage:
             raise SourceListingError(prefix=str(self._root / prefix), cause=_say(error)) from error
 
     def _look(self, entry: DirEntry[str], prefix: str, *, is_ours: bool) -> ListedFile | None:
-        """One entry of a folder; None if it is no file, or is gone since the folder was read."""
+        """One entry of a folder; None if it is gone since the folder was read."""
         inside = is_ours and (not entry.is_symlink() or self._holds(Path(entry.path)))
-        if inside and not entry.is_file():
-            return None
         try:
             stat = entry.stat(follow_symlinks=inside)
         except FileNotFoundError:
             return None
+        is_plain = not inside or entry.is_file()
         return ListedFile(
-            key=f"{prefix}/{entry.name}",
+            key=f"{prefix}/{entry.name}" + ("" if is_plain else "/"),
             size_bytes=stat.st_size,
-            etag=None,
+            etag=_local_etag(stat),
             modified_at_utc=_iso_utc(datetime.fromtimestamp(stat.st_mtime, UTC)),
             is_inside=inside,
         )
@@ -139,13 +144,21 @@ class LocalStorage:
         except OSError as error:
             raise SourceListingError(prefix=str(self._root / prefix), cause=_say(error)) from error
 
-    def read_file(self, key: str, *, etag: str | None) -> bytes:  # noqa: ARG002 - a folder has none
-        """As `Storage.read_file`."""
+    def read_file(self, key: str, *, etag: str | None) -> bytes:
+        """As `Storage.read_file`; the ETag is the time and size that the listing saw."""
         path = self._path(key)
         try:
             if not self._holds(path):
                 raise FileFault(Reason.ACCESS_DENIED, "a link leads out of the source folder")
-            return path.read_bytes()
+            # Without waiting: a pipe in the place of a file would never answer.
+            with fdopen(open_descriptor(path, O_RDONLY | O_NONBLOCK), "rb") as file:
+                if not S_ISREG(fstat(file.fileno()).st_mode):
+                    raise FileFault(Reason.FETCH_FAILED, "not a file any more")
+                data = file.read()
+                found = _local_etag(fstat(file.fileno()))
+            if etag is not None and found != etag:
+                raise FileFault(Reason.CHANGED_SINCE_LISTING, f"{etag} listed, {found} read")
+            return data
         except FileNotFoundError as error:
             raise FileFault(Reason.NOT_FOUND, "listed, but gone when it was fetched") from error
         except PermissionError as error:
@@ -154,12 +167,20 @@ class LocalStorage:
             raise FileFault(Reason.FETCH_FAILED, _say(error)) from error
 
     def _holds(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self._root)
+        try:
+            return path.resolve().is_relative_to(self._root)
+        except (OSError, RuntimeError):  # a link that leads to itself
+            return False
 
     def _path(self, key: str) -> Path:
         if ".." in key.split("/"):
             raise SourceListingError(prefix=key, cause="a key may not hold `..`")
         return self._root / key
+
+
+def _local_etag(stat: stat_result) -> str:
+    """A local file's version: when it was written and how long it is. The dash: not an MD5."""
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
 class _BrokenBodyError(Exception):
@@ -177,6 +198,8 @@ class S3Storage:
     def list_files(self, prefix: str) -> Iterator[ListedFile]:
         """As `Storage.list_files`; `listing_page_size` keys a request."""
         for page in self._pages(prefix):
+            for folder in page.get("CommonPrefixes", ()):
+                yield ListedFile(folder["Prefix"], 0, None, "")
             for item in page.get("Contents", ()):
                 yield ListedFile(
                     key=item["Key"],
@@ -209,23 +232,27 @@ class S3Storage:
             reraise=True,
         )
         try:
-            return bytes(attempts(self._get, key, wanted))
+            data, is_md5 = attempts(self._get, key, wanted)
         except ClientError as error:
             raise _client_fault(error) from error
         except (BotoCoreError, OSError, _BrokenBodyError) as error:
             raise FileFault(
                 Reason.FETCH_FAILED, f"{self._location.max_attempts} attempts: {_say(error)}"
             ) from error
+        require_checksum(data, etag if is_md5 else None)
+        return bytes(data)
 
-    def _get(self, key: str, wanted: dict[str, str]) -> bytes:
+    def _get(self, key: str, wanted: dict[str, str]) -> tuple[bytes, bool]:
+        """The content, and whether its ETag may be an MD5: not of what a key encrypts."""
         from botocore.exceptions import BotoCoreError
 
-        body = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)["Body"]
+        answer = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)
+        by_kms = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
         try:
-            content: bytes = body.read()
+            content: bytes = answer["Body"].read()
         except (BotoCoreError, OSError) as error:
             raise _BrokenBodyError(_say(error)) from error
-        return content
+        return content, not (by_kms or "SSECustomerAlgorithm" in answer)
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -245,7 +272,12 @@ class S3Storage:
 
 
 def _s3_client(location: SourceLocation) -> Any:  # noqa: ANN401 - boto3 clients have no type
-    import boto3
+    try:
+        import boto3
+    except ImportError as error:
+        raise ConfigError(
+            "src_bucket", [f"{location}: S3 needs the extra `aws` ({error})"]
+        ) from error
     from botocore import UNSIGNED
     from botocore.config import Config
 

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oedi_spark.log import get_logger
+
+_log = get_logger(__name__)
+
 
 @dataclass
 class FileStats:
@@ -131,7 +135,9 @@ class RunSummary:
     def as_text(self) -> str:
         """The summary for a person: the counts, then whatever is not as it should be."""
         lines = [f"run {self.run_id}: {self.outcome} (exit {self.exit_code})", *self._counts()]
-        lines += [f"  stage     {name:<8} {took:>8.2f} s" for name, took in self.stage_s.items()]
+        for name, took in self.stage_s.items():
+            note = "  in all tasks together" if name in ("reader", "rollup") else ""
+            lines.append(f"  stage     {name:<8} {took:>8.2f} s{note}")
         for line in self.partitions:
             note = f", {len(line.missing_buildings)} missing" if line.missing_buildings else ""
             lines.append(
@@ -141,7 +147,7 @@ class RunSummary:
         lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
         lines += self._oddities()
         if self.error:
-            lines.append(f"  {self.error}")
+            lines += [f"  {_one_line(line)}" for line in self.error.splitlines()]
         return "\n".join(lines)
 
     def _counts(self) -> list[str]:
@@ -171,7 +177,7 @@ class RunSummary:
             ("not transformed", data.missing_transforms),
             ("not uploaded", data.missing_uploads),
             ("surplus", self.surplus),
-            ("hours without a value", self.missing_values),
+            ("odd", self.missing_values),
         ):
             lines += _named(title, found)
         for title, names in (
@@ -183,16 +189,24 @@ class RunSummary:
         return lines
 
 
-def write_summary(summary: RunSummary, folder: Path) -> Path:
-    """Write `summary-{run_id}.json` and, for whoever wants the newest, `summary.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_summary(summary: RunSummary, folder: Path) -> Path | None:
+    """Write `summary-{run_id}.json` and, for whoever wants the newest, `summary.json`.
+
+    Returns:
+        The file; None when it could not be written, which is logged and takes nothing away
+        from the run itself: the summary is printed all the same.
+    """
     text = json.dumps(summary.as_json(), indent=2) + "\n"
     path = folder / f"summary-{summary.run_id}.json"
-    path.write_text(text, "utf-8")
-    latest = folder / "summary.json"
     unfinished = folder / f".summary-{summary.run_id}.tmp"
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(latest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        unfinished.write_text(text, "utf-8")
+        unfinished.replace(folder / "summary.json")
+    except OSError as error:
+        _log.warning("summary not written", file=str(path), error=str(error))
+        return None
     return path
 
 

@@ -99,6 +99,7 @@ class RunTracker:
     def has_discrepancies(self) -> bool:
         """Whether anything that was asked for is not in the table."""
         lost = any(not done & Transition.UPLOADED for done in self.transitions.values())
+        lost |= any(c.rule == "omit" for counts in self.columns.values() for c in counts)
         partitions = self.plan.partitions if self.plan else ()
         return lost or any(each.missing_buildings or not each.file_count for each in partitions)
 

@@ -11,7 +11,9 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -26,11 +28,13 @@ from oedi_spark.contracts import (
 )
 from oedi_spark.errors import FileFault
 from oedi_spark.lake.staging import StagedWriter, StagingTarget
-from oedi_spark.source.storage import SourceLocation, Storage, open_storage, require_intact
+from oedi_spark.source.storage import SourceLocation, Storage, open_storage
 from oedi_spark.transform.columns import Rule
 from oedi_spark.transform.quality import count_missing_hours
 from oedi_spark.transform.reader import Measure, Profile, ProfileReader
 from oedi_spark.transform.rollup import roll_up_constant, roll_up_intervals
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
 
 MarkTransition = Callable[[int, Transition], None]
 """Told of each file (by ordinal) and each thing that happened to it."""
@@ -46,6 +50,8 @@ class TaskSettings:
     row_group_buildings: int
     read_ahead_files: int
     strict_columns: bool
+    beat_path: str | None = None
+    """A file that a task lengthens by one byte per building file, if the driver can see it."""
 
 
 def run_batch(batch: Batch, settings: TaskSettings, mark: MarkTransition) -> BatchResult:
@@ -88,6 +94,7 @@ class _BatchBody:
     def run(self) -> BatchResult:
         started = time.perf_counter()
         for file, fetched in self._fetch_ahead():
+            self._beat()
             self._mark(file.ordinal, Transition.LISTED)
             try:
                 self._transform(file, self._read(file, fetched))
@@ -108,6 +115,12 @@ class _BatchBody:
             },
         )
 
+    def _beat(self) -> None:
+        """Tell the driver that one more file is in hand; Spark tells it only when a task ends."""
+        if self._settings.beat_path is not None:
+            with suppress(OSError), Path(self._settings.beat_path).open("ab") as beats:
+                beats.write(b".")
+
     def _transform(self, file: SourceFile, profile: Profile) -> None:
         """Roll a building up, judge it, and keep its hours; or put it off, or fault it."""
         if self._settings.strict_columns:
@@ -119,20 +132,22 @@ class _BatchBody:
         block = self.writer.rows(len(profile.hour_start_us))
         has_nulls = np.ones(len(block), dtype=bool)
         absent = set(range(len(block)))
-        hours_missing = 0
+        lacking: list[int] = []
         for measure in profile.measures:
             row = self._rows_of[measure.column.name]
             absent.discard(row)
             has_nulls[row], missing = _fill(measure, block[row])
-            hours_missing += missing
+            if missing:
+                lacking.append(row)
         block[sorted(absent)] = np.nan
+        hours_missing = int(np.isnan(block[lacking]).any(axis=0).sum()) if lacking else 0
         self.writer.keep(file.ordinal, profile.bldg_id, profile.hour_start_us, has_nulls)
         self._columns.update(measure.column for measure in profile.measures)
         self._columns.update(profile.omitted)
         self._mark(file.ordinal, Transition.TRANSFORMED)
-        if hours_missing:
-            detail = f"{hours_missing} hours without a value in one column or more"
-            self._outcomes.append(FileOutcome(file.ordinal, None, detail, hours_missing))
+        if lacking:
+            detail = f"{hours_missing} hours lack a value in {len(lacking)} column(s)"
+            self._outcomes.append(FileOutcome(file.ordinal, None, detail))
 
     def _read(self, file: SourceFile, fetched: Future[bytes]) -> Profile:
         started = time.perf_counter()
@@ -164,8 +179,13 @@ class _BatchBody:
 
 def _fetch(storage: Storage, file: SourceFile) -> bytes:
     """Read and verify one file; in a thread, where neither the wait nor the hash holds the GIL."""
+    if file.size_bytes > MAX_FILE_BYTES:
+        raise FileFault(
+            Reason.TOO_LARGE, f"{file.size_bytes:,} bytes; a building file has 2 to 20 million"
+        )
     data = storage.read_file(file.key, etag=file.etag)
-    require_intact(data, size_bytes=file.size_bytes, etag=file.etag)
+    if len(data) != file.size_bytes:
+        raise FileFault(Reason.SIZE_MISMATCH, f"{file.size_bytes} bytes listed, {len(data)} read")
     return data
 
 

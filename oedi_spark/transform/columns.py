@@ -83,7 +83,8 @@ _FAMILIES: tuple[tuple[re.Pattern[str], str | None, Rule], ...] = tuple(
 )
 """(stem, unit where the name has none, rule); the first that fits the whole stem counts.
 
-The rule is the family's whatever the unit says; a family without a unit of its own is
+A name whose unit asks for another rule than its family is not of the family: what
+`out.hot_water.temperature..c` is, its unit knows better. A family without a unit of its own is
 dimensionless (schedules are fractions).
 """
 
@@ -98,7 +99,7 @@ def describe_column(source_name: str) -> Column:
     """
     stem, unit = _split_unit(source_name)
     for pattern, implied_unit, rule in _FAMILIES:
-        if pattern.fullmatch(stem):
+        if pattern.fullmatch(stem) and UNIT_RULES.get(unit or "", rule) is rule:
             unit = unit or implied_unit
             return Column(
                 name=_canonical(stem, unit),

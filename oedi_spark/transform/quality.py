@@ -32,7 +32,7 @@ def count_missing_hours(
         if np.isfinite(hours.sum()):
             return 0
     if np.isinf(hours).any() or np.isinf(intervals).any():
-        raise FileFault(Reason.NOT_FINITE, f"{source_name} holds an infinite value")
+        raise FileFault(Reason.NOT_FINITE, f"{source_name} holds an infinite value, or sums to one")
     return int(np.isnan(hours).sum())
 
 

@@ -32,6 +32,9 @@ from oedi_spark.transform.stamps import prove_hours, stamps_ns
 
 Floats = NDArray[np.floating[Any]]
 
+MAX_COLUMNS = 2_000
+MAX_CELLS = 64_000_000
+
 _MAGIC = b"PAR1"
 _MAX_CONSTANT_CHUNK_BYTES = 1024
 
@@ -98,6 +101,7 @@ class ProfileReader:
         """
         parquet = open_parquet(data)
         try:
+            _require_bounded(parquet.metadata)
             schema = self._file_schema(parquet)
             if parquet.metadata.num_rows == 0:
                 raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
@@ -142,7 +146,7 @@ def open_parquet(data: bytes) -> pq.ParquetFile:
     if len(data) < 12 or data[-4:] != _MAGIC:
         raise FileFault(Reason.TRUNCATED, f"begins as parquet, ends after {len(data)} bytes")
     try:
-        return pq.ParquetFile(pa.BufferReader(data))
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FileFault(Reason.UNREADABLE, _say(error)) from error
 
@@ -153,8 +157,20 @@ def read_columns(data: bytes) -> tuple[Column, ...]:
     Raises:
         FileFault: As `ProfileReader.read_profile` for the schema of the file.
     """
-    fields = _understand(open_parquet(data)).fields
-    return tuple(field.column for field in fields)
+    parquet = open_parquet(data)
+    try:
+        _require_bounded(parquet.metadata)
+        return tuple(field.column for field in _understand(parquet).fields)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FileFault(Reason.UNREADABLE, _say(error)) from error
+
+
+def _require_bounded(metadata: pq.FileMetaData) -> None:
+    """A footer of a few bytes can promise gigabytes; a building has some 35,000 × 230 cells."""
+    if metadata.num_columns > MAX_COLUMNS or metadata.num_rows * metadata.num_columns > MAX_CELLS:
+        raise FileFault(
+            Reason.TOO_LARGE, f"{metadata.num_rows:,} rows × {metadata.num_columns:,} columns"
+        )
 
 
 def _require_sound_chunks(parquet: pq.ParquetFile) -> None:
@@ -181,6 +197,9 @@ def _understand(parquet: pq.ParquetFile) -> _FileSchema:
     described = dict(zip(measures, describe_columns(measures), strict=True))
     if any(pa.types.is_nested(each.type) for each in schema):
         raise FileFault(Reason.NOT_NUMERIC, "a column holds lists or structs")
+    if not pa.types.is_integer(schema.field(BLDG_ID).type):
+        kind = schema.field(BLDG_ID).type
+        raise FileFault(Reason.BLDG_ID_CONTRADICTS_NAME, f"bldg_id is {kind}, not an integer")
     kept = [name for name in measures if described[name].rule != Rule.OMIT]
     for name in kept:
         _require_numeric(schema.field(name))
@@ -290,8 +309,8 @@ def _require_id(parquet: pq.ParquetFile, schema: _FileSchema, bldg_id: int) -> N
         others = found != bldg_id
     else:
         column = parquet.reader.read_all(column_indices=[schema.bldg_id], use_threads=False)[0]
-        if column.null_count or not pa.types.is_integer(column.type):
-            found, others = f"{column.type} with {column.null_count} nulls", True
+        if column.null_count:
+            found, others = f"null in {column.null_count} rows", True
         else:
             ids = np.unique(column.to_numpy())
             others = not (len(ids) == 1 and ids[0] == bldg_id)

@@ -33,7 +33,10 @@ def stamps_ns(column: pa.ChunkedArray) -> NDArray[np.int64]:
         raise FileFault(Reason.STAMPS_NOT_TIME, f"timestamp is {kind}")
     per_unit = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
     counts: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
-    return counts * np.int64(per_unit[kind.unit] if pa.types.is_timestamp(kind) else 1)
+    factor = per_unit[kind.unit] if pa.types.is_timestamp(kind) else 1
+    if len(counts) and max(abs(int(counts.min())), abs(int(counts.max()))) > 2**62 // factor:
+        raise FileFault(Reason.STAMPS_NOT_TIME, "stamps too far from 1970 to be told apart")
+    return counts * np.int64(factor)
 
 
 def prove_hours(stamps_ns: NDArray[np.int64], facts: ReleaseFacts) -> NDArray[np.int64]:

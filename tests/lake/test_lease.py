@@ -15,7 +15,7 @@ from threading import Barrier
 import pytest
 
 from oedi_spark.contracts import Partition
-from oedi_spark.errors import PartitionBusyError
+from oedi_spark.errors import PartitionBusyError, PublishError
 from oedi_spark.lake.lease import LeaseBook
 
 R = "2024_comstock_amy2018_release_1"
@@ -32,12 +32,12 @@ def _book(folder: Path) -> LeaseBook:
     return LeaseBook(f"file://{folder.parent}")
 
 
-def _leave(folder: Path, run_id: str, **changes: object) -> Path:
+def _leave(folder: Path, run_id: str, /, **changes: object) -> Path:
     """A lease on CO as another process left it: of this process, unless told otherwise."""
     started = Path(f"/proc/{os.getpid()}/stat").read_text().rsplit(")", 1)[1].split()[19]
     document: dict[str, object] = {
         "run_id": run_id,
-        "host": socket.gethostname(),
+        "machine": _machine(),
         "process": f"{os.getpid()}:{started}",
         "renewed_at_s": time.time(),
         "partitions": [[R, "CO", 0]],
@@ -46,6 +46,11 @@ def _leave(folder: Path, run_id: str, **changes: object) -> Path:
     path = folder / f"{run_id}.json"
     path.write_text(json.dumps(document | changes))
     return path
+
+
+def _machine() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}/{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
 
 
 def _dead_pid() -> int:
@@ -61,7 +66,7 @@ def test_acquire_leaves_a_lease_and_release_takes_it_away(folder: Path) -> None:
 
     document = json.loads((folder / "run-1.json").read_text())
     assert document["partitions"] == [[R, "AK", 0], [R, "CO", 0]]
-    assert document["host"] == socket.gethostname()
+    assert document["machine"] == _machine()
     assert document["process"].startswith(f"{os.getpid()}:")
     book.release("run-1")
     book.release("run-1")
@@ -124,7 +129,7 @@ def test_acquire_takes_a_zombie_for_dead(folder: Path) -> None:
 def test_acquire_judges_a_run_elsewhere_by_the_age_of_its_lease(
     folder: Path, age_s: float, is_dead: bool
 ) -> None:
-    _leave(folder, "run-1", host="elsewhere", process="1:1", renewed_at_s=time.time() - age_s)
+    _leave(folder, "run-1", machine="elsewhere", process="1:1", renewed_at_s=time.time() - age_s)
 
     if is_dead:
         assert [lease.run_id for lease in _book(folder).acquire("run-2", [CO])] == ["run-1"]
@@ -173,15 +178,71 @@ def test_acquire_by_several_at_once_is_granted_to_one_at_most(folder: Path) -> N
     assert len(list(folder.iterdir())) == sum(granted)
 
 
-def test_renew_writes_once_a_minute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_alive_renews_a_lease_while_the_run_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oedi_spark.lake.lease.RENEW_EVERY_S", 0.02)
     book = _book(folder)
     book.acquire("run-1", [CO])
     begun_s = json.loads((folder / "run-1.json").read_text())["renewed_at_s"]
 
-    book.renew("run-1", [CO])
-    soon_s = json.loads((folder / "run-1.json").read_text())["renewed_at_s"]
-    monkeypatch.setattr("oedi_spark.lake.lease.time.time", lambda: begun_s + 61)
-    book.renew("run-1", [CO])
-    later_s = json.loads((folder / "run-1.json").read_text())["renewed_at_s"]
+    with book.kept_alive("run-1", [CO]):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            document = json.loads((folder / "run-1.json").read_text())
+            if document["renewed_at_s"] > begun_s:
+                break
 
-    assert (soon_s, later_s) == (begun_s, begun_s + 61)
+    assert document["renewed_at_s"] > begun_s
+    assert document["partitions"] == [[R, "CO", 0]]
+    assert [path.name for path in folder.iterdir()] == ["run-1.json"]
+
+
+def test_require_held_refuses_a_run_that_was_taken_for_dead(folder: Path) -> None:
+    book = _book(folder)
+    book.acquire("run-1", [CO])
+    book.require_held("run-1")
+
+    _book(folder).release("run-1")
+
+    with pytest.raises(PublishError, match="its lease is gone"):
+        book.require_held("run-1")
+
+
+def test_acquire_takes_an_abandoned_lease_for_dead_though_its_process_lives(folder: Path) -> None:
+    book = _book(folder)
+    book.acquire("run-1", [CO])
+
+    book.abandon("run-1", [CO])
+
+    assert [lease.run_id for lease in book.acquire("run-2", [CO])] == ["run-1"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"process": "abc"},
+        {"process": 5},
+        {"process": "1" * 5000},
+        {"run_id": "../../run"},
+        {"partitions": [["../..", "CO", 0]]},
+        {"partitions": [[R, "C/", 0]]},
+        {"partitions": "CO"},
+        {"machine": "elsewhere", "renewed_at_s": "soon"},
+    ],
+)
+def test_acquire_takes_nothing_from_a_lease_that_no_run_would_have_written(
+    folder: Path, changes: dict[str, object]
+) -> None:
+    path = _leave(folder, "run-1", **changes)
+    os.utime(path, (time.time() - 1_000, time.time() - 1_000))
+
+    (dead,) = _book(folder).acquire("run-2", [CO])
+
+    assert (dead.run_id, dead.partitions) == ("run-1", frozenset())
+
+
+def test_acquire_does_not_wait_for_a_clock_that_is_far_ahead(folder: Path) -> None:
+    _leave(folder, "run-1", machine="elsewhere", process="1:1", renewed_at_s=1e300)
+
+    assert [lease.run_id for lease in _book(folder).acquire("run-2", [CO])] == ["run-1"]

@@ -9,13 +9,18 @@ import pytest
 from pyiceberg.table import Table, Transaction
 
 from oedi_spark.contracts import Partition, StagedFile
+from oedi_spark.lake import sweep
 from oedi_spark.lake.catalog import CatalogLocation, commit_uuid, open_catalog
-from oedi_spark.lake.sweep import sweep_metadata, sweep_run
 from oedi_spark.lake.writer import replace_partitions
 
 Stage = Callable[[Table, Partition, float, str], StagedFile]
 R = "2024_comstock_amy2018_release_1"
 AK, CO = Partition(R, "AK", 0), Partition(R, "CO", 0)
+
+
+def _swept(work: Callable[..., tuple[str, ...]], *arguments: object) -> tuple[str, ...]:
+    """What a sweep removed, as local paths."""
+    return tuple(uri.removeprefix("file://") for uri in work(*arguments))
 
 
 def _files(table: Table) -> set[str]:
@@ -39,18 +44,18 @@ def test_sweep_run_removes_what_the_run_staged_and_did_not_commit(
     before = _files(hourly)
     left = {_path(stage(hourly, partition, 2.0, "run-1")) for partition in (AK, CO)}
 
-    swept = sweep_run(hourly.refresh(), "run-1", [AK, CO])
+    swept = _swept(sweep.sweep_run, hourly.refresh(), "run-1", [AK, CO])
 
     assert set(swept) == left
     assert _files(hourly) == before
-    assert sweep_run(hourly, "run-1", [AK, CO]) == ()
+    assert _swept(sweep.sweep_run, hourly, "run-1", [AK, CO]) == ()
 
 
 def test_sweep_run_keeps_what_was_committed(hourly: Table, stage: Stage) -> None:
     _publish(hourly, stage, "run-1", AK, CO)
     before = _files(hourly)
 
-    assert sweep_run(hourly.refresh(), "run-1", [AK, CO]) == ()
+    assert _swept(sweep.sweep_run, hourly.refresh(), "run-1", [AK, CO]) == ()
     assert _files(hourly) == before
 
 
@@ -61,7 +66,7 @@ def test_sweep_run_keeps_what_was_committed_after_the_table_was_loaded(
     _publish(hourly, stage, "run-1", CO)
     before = _files(hourly)
 
-    assert sweep_run(stale, "run-1", [CO]) == ()
+    assert _swept(sweep.sweep_run, stale, "run-1", [CO]) == ()
     assert _files(hourly) == before
 
 
@@ -70,7 +75,7 @@ def test_sweep_run_keeps_what_only_an_old_snapshot_has(hourly: Table, stage: Sta
     old = hourly.refresh().current_snapshot()
     _publish(hourly, stage, "run-2", CO)
 
-    assert sweep_run(hourly.refresh(), "run-1", [CO]) == ()
+    assert _swept(sweep.sweep_run, hourly.refresh(), "run-1", [CO]) == ()
     assert old is not None
     assert hourly.scan(snapshot_id=old.snapshot_id).to_arrow().num_rows == 4
 
@@ -85,7 +90,7 @@ def test_sweep_run_leaves_other_runs_and_other_partitions_alone(
     }
     gone = _path(stage(hourly, CO, 1.0, "run-1"))
 
-    assert sweep_run(hourly, "run-1", [CO]) == (gone,)
+    assert _swept(sweep.sweep_run, hourly, "run-1", [CO]) == (gone,)
     assert stay < _files(hourly)
 
 
@@ -104,7 +109,7 @@ def test_sweep_run_removes_the_manifests_of_a_commit_that_died(
             _publish(hourly, stage, "run-1", CO)
     left = _files(hourly) - before
 
-    swept = sweep_run(hourly, "run-1", [CO])
+    swept = _swept(sweep.sweep_run, hourly, "run-1", [CO])
 
     assert set(swept) == left
     assert len([path for path in swept if str(commit_uuid("run-1")) in path]) >= 2
@@ -115,7 +120,7 @@ def test_sweep_run_removes_the_manifests_of_a_commit_that_died(
 def test_sweep_run_of_a_run_that_left_nothing_removes_nothing(hourly: Table) -> None:
     before = _files(hourly)
 
-    assert sweep_run(hourly, "run-1", [CO, AK]) == ()
+    assert _swept(sweep.sweep_run, hourly, "run-1", [CO, AK]) == ()
     assert _files(hourly) == before
 
 
@@ -130,7 +135,7 @@ def test_sweep_run_beside_another_sweep_does_not_stumble(
 
     monkeypatch.setattr("oedi_spark.lake.sweep._unreferenced", lose_it)
 
-    assert sweep_run(hourly, "run-1", [CO]) == (str(left),)
+    assert _swept(sweep.sweep_run, hourly, "run-1", [CO]) == (str(left),)
 
 
 def test_sweep_metadata_removes_what_lost_its_race_and_nothing_else(
@@ -146,7 +151,7 @@ def test_sweep_metadata_removes_what_lost_its_race_and_nothing_else(
     for path in (lost, coming, notes):
         path.write_text("{}")
 
-    assert sweep_metadata(hourly.refresh()) == (str(lost),)
+    assert _swept(sweep.sweep_metadata, hourly.refresh()) == (str(lost),)
 
     assert _files(hourly) == before | {str(coming), str(notes)}
     assert hourly.refresh().scan().to_arrow().num_rows == 4

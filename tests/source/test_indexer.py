@@ -236,7 +236,7 @@ def test_index_files_is_the_same_from_s3(
     from_s3 = _index(s3_location, selection)
     from_folder = _index(_write(tmp_path, [*KEYS, stray]), selection)
 
-    assert {file.etag for file in from_folder.files} == {None}
+    assert all("-" in (file.etag or "") for file in from_folder.files)
     assert len({file.etag for file in from_s3.files}) == 7
     assert _timeless(from_s3) == _timeless(from_folder)
     assert len(from_s3.files) == 7

@@ -16,7 +16,7 @@ from oedi_spark.source.storage import (
     LocalStorage,
     SourceLocation,
     open_storage,
-    require_intact,
+    require_checksum,
 )
 
 
@@ -45,14 +45,16 @@ def _fault(root: Path, key: str) -> FileFault:
     return caught.value
 
 
-def test_list_files_gives_size_and_time_of_each_file_and_no_folder(root: Path) -> None:
+def test_list_files_gives_size_and_version_of_each_file_and_marks_folders(root: Path) -> None:
     os.utime(root / "a/1-0.parquet", (1_546_300_800, 1_546_300_800))
 
     listed = _listed(root, "a")
 
-    assert sorted(listed) == ["a/1-0.parquet", "a/2-0.parquet"]
+    folders = ["a/state=AK/", "a/state=CO/"]
+    assert sorted(listed) == ["a/1-0.parquet", "a/2-0.parquet", *folders]
+    written_ns = 1_546_300_800 * 10**9
     assert listed["a/1-0.parquet"] == ListedFile(
-        "a/1-0.parquet", 13, None, "2019-01-01T00:00:00Z", is_inside=True
+        "a/1-0.parquet", 13, f"{written_ns:x}-d", "2019-01-01T00:00:00Z", is_inside=True
     )
 
 
@@ -76,17 +78,44 @@ def test_listing_a_file_as_a_folder_is_an_error(root: Path) -> None:
 def test_a_closed_folder_is_an_error_and_a_closed_file_a_fault(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, *_: object) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("oedi_spark.source.storage.scandir", refuse)
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("oedi_spark.source.storage.open_descriptor", refuse)
 
     with pytest.raises(SourceListingError, match="PermissionError"):
         list(_storage(root).list_files("a"))
     with pytest.raises(SourceListingError, match="PermissionError"):
         _storage(root).list_folders("a")
     assert _fault(root, "a/1-0.parquet").reason is Reason.ACCESS_DENIED
+
+
+def test_read_file_tells_a_file_that_was_written_again_at_the_same_length(root: Path) -> None:
+    path = root / "a/1-0.parquet"
+    etag = _listed(root, "a")["a/1-0.parquet"].etag
+    assert _storage(root).read_file("a/1-0.parquet", etag=etag) == path.read_bytes()
+
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(1, 1))
+
+    with pytest.raises(FileFault) as caught:
+        _storage(root).read_file("a/1-0.parquet", etag=etag)
+    assert caught.value.reason is Reason.CHANGED_SINCE_LISTING
+
+
+def test_read_file_does_not_wait_for_a_pipe(root: Path) -> None:
+    (root / "a/1-0.parquet").unlink()
+    os.mkfifo(root / "a/1-0.parquet")
+
+    assert _fault(root, "a/1-0.parquet").reason is Reason.FETCH_FAILED
+    assert "a/1-0.parquet/" in _listed(root, "a")
+
+
+def test_list_files_takes_a_link_that_leads_to_itself_for_outside(root: Path) -> None:
+    (root / "a/3-0.parquet").symlink_to(root / "a/3-0.parquet")
+
+    assert not _listed(root, "a")["a/3-0.parquet"].is_inside
 
 
 def test_list_files_goes_on_when_one_file_vanishes(root: Path) -> None:
@@ -190,21 +219,13 @@ def test_open_storage_gives_one_client_per_location(root: Path) -> None:
         "short",
     ],
 )
-def test_require_intact_takes_what_the_listing_promised(etag: str | None) -> None:
-    require_intact(b"profile", size_bytes=7, etag=etag)
+def test_require_checksum_takes_what_the_listing_promised(etag: str | None) -> None:
+    require_checksum(b"profile", etag)
 
 
-def test_require_intact_refuses_another_size() -> None:
+def test_require_checksum_refuses_another_content_of_the_same_size() -> None:
     with pytest.raises(FileFault) as caught:
-        require_intact(b"profil", size_bytes=7, etag=None)
-
-    assert caught.value.reason is Reason.SIZE_MISMATCH
-    assert caught.value.detail == "7 bytes listed, 6 read"
-
-
-def test_require_intact_refuses_another_content_of_the_same_size() -> None:
-    with pytest.raises(FileFault) as caught:
-        require_intact(b"profilE", size_bytes=7, etag=hashlib.md5(b"profile").hexdigest())
+        require_checksum(b"profilE", hashlib.md5(b"profile").hexdigest())
 
     assert caught.value.reason is Reason.CHECKSUM_MISMATCH
 

@@ -219,7 +219,7 @@ def test_run_batch_counts_hours_without_a_value(lake: Lake, run: Run) -> None:
 
     for trap in (Trap.NAN_VALUES, Trap.NULL_VALUES):
         outcome = outcomes.pop(lake.file(trap).ordinal)
-        assert (outcome.reason, outcome.hours_missing) == (None, 3)
+        assert (outcome.reason, outcome.detail) == (None, "3 hours lack a value in 1 column(s)")
     assert set(outcomes) == {lake.file(trap).ordinal for trap in FAULTY}
 
 
@@ -405,7 +405,7 @@ def _spoil(lake: Lake, root: Path, name: str, values: np.ndarray[Any, Any]) -> L
     table = table.set_column(table.column_names.index(name), name, pa.array(values))
     (root / file.key).parent.mkdir(parents=True)
     pq.write_table(table, root / file.key)
-    spoiled = replace(file, size_bytes=(root / file.key).stat().st_size)
+    spoiled = replace(file, etag=None, size_bytes=(root / file.key).stat().st_size)
     return Lake(root, replace(lake.listing, files=(spoiled,)), {})
 
 
@@ -432,7 +432,9 @@ def test_run_batch_in_strict_refuses_unknown_columns(lake: Lake, tmp_path: Path)
     pq.write_table(table.append_column("novel.thing", table["bldg_id"]), tmp_path / "in" / file.key)
     size = (tmp_path / "in" / file.key).stat().st_size
     novel = Lake(
-        tmp_path / "in", replace(lake.listing, files=(replace(file, size_bytes=size),)), {}
+        tmp_path / "in",
+        replace(lake.listing, files=(replace(file, etag=None, size_bytes=size),)),
+        {},
     )
     batch = replace(_batch(lake, file), files=novel.listing.files)
 
@@ -448,7 +450,7 @@ def test_run_batch_notices_a_file_that_changed_since_it_was_listed(
     lake: Lake, tmp_path: Path
 ) -> None:
     first, second = lake.sound[:2]
-    changed = replace(first, size_bytes=first.size_bytes + 1)
+    changed = replace(first, etag=None, size_bytes=first.size_bytes + 1)
     gone = replace(first, ordinal=900, key=f"{first.key}.gone")
 
     run = Run(lake, tmp_path, replace(_batch(lake, second), files=(changed, gone, second)))
