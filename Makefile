@@ -11,9 +11,8 @@ BUILDINGS ?= 8
 FILES ?= 1126
 
 # Spark takes its settings, its Java and its Python from here, whatever else the machine has.
-SPARK_ENV = env -u SPARK_HOME -u PYTHONPATH SPARK_CONF_DIR="$(CURDIR)/conf/spark" \
-	SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON="$(abspath $(BIN))/python" \
-	JAVA_HOME="$$($(BIN)/oedi-spark java-home)" PATH="$(abspath $(BIN)):$$PATH"
+SPARK_ENV = unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; \
+	eval "$$($(BIN)/oedi-spark spark-env)"; export PATH="$(abspath $(BIN)):$$PATH";
 
 REQUIREMENTS := requirements/build.txt requirements/dev.txt
 # Named after what was installed, so that a changed pin installs again and nothing else does.
@@ -34,6 +33,9 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; eval "$$($(BIN)/oedi-spark spark-env --archive)"; \
+		timeout 300 $(BIN)/spark-submit spark_jobs/prepare.py >/dev/null 2>&1 \
+		|| echo "Spark will start without its class archive, a little slower"
 	touch $@
 
 run: $(STAMP) $(SAMPLE) ## Run the main job on a sample lake, and look at the table

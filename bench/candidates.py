@@ -16,7 +16,7 @@ import yaml
 from bench.lake import KINDS, PROJECT, BenchLake
 from bench.measure import BenchError, Command, Usage, run_measured
 from bench.peers import PEERS
-from oedi_spark.session import find_java_home
+from oedi_spark.session import submit_environment
 
 JOB = "job"
 CANDIDATES = (*PEERS, JOB)
@@ -105,16 +105,11 @@ def _run_peer(name: str, lake: BenchLake, out: Path, setting: Setting) -> tuple[
 def _run_job(lake: BenchLake, out: Path, setting: Setting) -> tuple[Usage, float]:
     config, logs = out / "job.yaml", out / "logs"
     config.write_text(yaml.safe_dump(_job_config(lake, out, logs)), "utf-8")
-    environment = {
-        "SPARK_CONF_DIR": str(PROJECT / "conf" / "spark"),
-        "SPARK_LOCAL_IP": "127.0.0.1",
+    environment = submit_environment() | {
+        "SPARK_CONF_DIR": "",
         "SPARK_LOCAL_DIRS": str(out / "spark"),
-        "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
-    java_home = find_java_home()
-    if java_home is not None:
-        environment["JAVA_HOME"] = java_home
     arguments = [str(Path(sys.executable).with_name("spark-submit"))]
     arguments += ["--master", f"local[{setting.cores}]", "spark_jobs/etl.py"]
     usage = _measure(JOB, [*arguments, "--config", str(config)], environment, setting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from oedi_spark import __version__, config_json
 from oedi_spark.config import RunConfig, load_config_with_notes
 from oedi_spark.errors import ConfigError, OediSparkError
 from oedi_spark.log import configure_logs, get_logger
-from oedi_spark.session import find_java_home, start_in_background
+from oedi_spark.session import start_in_background, submit_environment
 from oedi_spark.source.layout import ReleaseFolder
 
 if TYPE_CHECKING:
@@ -238,9 +239,15 @@ def check(config: ConfigPath) -> None:
 
 
 @app.command()
-def java_home() -> None:
-    """Print the JAVA_HOME that Spark would use; nothing when there is no Java 17."""
-    typer.echo(find_java_home() or "")
+def spark_env(
+    archive: Annotated[
+        bool, typer.Option(help="For the run that writes the class archive.")
+    ] = False,
+) -> None:
+    """Print what spark-submit should find in its environment, for a shell to evaluate."""
+    for name, value in submit_environment().items():
+        use, write = "-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit="
+        typer.echo(f"export {name}={shlex.quote(value.replace(use, write) if archive else value)}")
 
 
 @app.command()

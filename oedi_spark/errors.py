@@ -134,7 +134,7 @@ class SessionError(OediSparkError):
     def __init__(self, what: str, cause: str) -> None:
         self.cause = cause
         super().__init__(
-            f"{what}: {cause}. The tables are as before. Check Java (`oedi-spark java-home`), "
+            f"{what}: {cause}. The tables are as before. Check Java (`oedi-spark spark-env`), "
             "memory, disk and the cluster, and run again."
         )
 

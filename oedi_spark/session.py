@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from concurrent.futures import Future
+from importlib import resources
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -67,6 +68,36 @@ def start_in_background() -> Future[SparkSession]:
 
 def _import_task_modules(_slot: int) -> None:
     importlib.import_module("oedi_spark.transform.batch")
+
+
+def submit_environment() -> dict[str, str]:
+    """What makes spark-submit start fast and quiet on one machine, and with the right Java.
+
+    The JVM only hands out batches here, so it is told to start fast rather than to peak high.
+    Most of its start is loading some 8,000 classes; `class_archive` holds them ready loaded,
+    which takes 1.7 of 5.3 s off the start (a file that is not there, or of another Java, is
+    passed over). It needs a class path without folders, so SPARK_CONF_DIR must not be set.
+    """
+    log4j = resources.files("oedi_spark").joinpath("log4j2.properties")
+    options = (
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Xshare:auto",
+        "-Xlog:disable",
+        f"-XX:SharedArchiveFile={class_archive()}",
+        f"-Dlog4j2.configurationFile=file:{log4j}",
+    )
+    return {
+        "JAVA_HOME": find_java_home() or "",
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_SUBMIT_OPTS": " ".join(f'"{option}"' for option in options),
+    }
+
+
+def class_archive() -> Path:
+    """Where the loaded classes of Spark are kept: beside the Python that starts it."""
+    return Path(sys.prefix) / "spark.jsa"
 
 
 def find_java_home() -> str | None:

@@ -15,7 +15,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from oedi_spark.config import RunConfig
 from oedi_spark.lake.catalog import open_catalog
 from oedi_spark.pipeline import catalog_location
-from oedi_spark.session import build_session
+from oedi_spark.session import build_session, submit_environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -48,9 +48,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Future[SparkSession]]:
     """One local Spark for all tests, as the pipeline takes it: already started."""
-    os.environ["SPARK_CONF_DIR"] = str(PROJECT / "conf" / "spark")
+    os.environ |= submit_environment()
     os.environ["PYTHONPATH"] = str(PROJECT)
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--master local[2] pyspark-shell")
     started: Future[SparkSession] = Future()
     session = build_session()

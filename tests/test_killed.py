@@ -17,7 +17,7 @@ from oedi_spark.config import RunConfig, load_config
 from oedi_spark.lake.catalog import open_catalog
 from oedi_spark.pipeline import catalog_location
 from oedi_spark.sample.lake import SampleRequest, write_sample_lake
-from oedi_spark.session import find_java_home
+from oedi_spark.session import submit_environment
 from oedi_spark.source.layout import ReleaseFolder
 from tests.conftest import COMSTOCK, PROJECT, ReadTable
 from tests.test_pipeline import ROWS
@@ -46,12 +46,7 @@ def config_path(tmp_path: Path) -> Path:
 def submit(config: Path) -> subprocess.Popen[bytes]:
     """Start the job as a user does, in a process group of its own."""
     command = Path(sys.executable).with_name("spark-submit")
-    environment = os.environ | {
-        "SPARK_CONF_DIR": str(PROJECT / "conf" / "spark"),
-        "PYTHONPATH": str(PROJECT),
-        "PYSPARK_PYTHON": sys.executable,
-        "JAVA_HOME": find_java_home() or "",
-    }
+    environment = os.environ | submit_environment() | {"PYTHONPATH": str(PROJECT)}
     return subprocess.Popen(
         [str(command), str(PROJECT / "spark_jobs" / "etl.py"), "--config", str(config)],
         env=environment,
