@@ -87,6 +87,7 @@ def judge(results: Results) -> list[Verdict]:
     return [
         Verdict("whole process, job ÷ Polars", 0.75, True, ratio("polars", _process_s)),
         Verdict("files/s of work, job ÷ floor", 0.68, False, ratio("floor", _files_per_second)),
+        Verdict("files/s of work, job", 120, False, _files_per_second(jobs[0]) if jobs else None),
         Verdict("files/s of work, job ÷ Polars", 2.1, False, ratio("polars", _files_per_second)),
         Verdict("output, job ÷ DuckDB", 1.1, True, ratio("duckdb", _output_mib)),
         Verdict("largest Python process of the job, MiB", 600, True, peak),

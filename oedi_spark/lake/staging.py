@@ -169,7 +169,7 @@ class StagedWriter:
             filesystem=filesystem,
             compression="zstd",
             compression_level=COMPRESSION_LEVEL,
-            use_dictionary=[*KEY_COLUMNS, *self._repetitive_measures()],
+            use_dictionary=["release", "state", *self._repetitive_measures()],
             store_schema=False,
             metadata_collector=self._metadata,
         )
