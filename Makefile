@@ -34,6 +34,8 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; eval "$$($(BIN)/oedi-spark spark-env --archive)"; \
+		case "$$JAVA_HOME" in "$(abspath $(VENV))"/*) \
+			"$$JAVA_HOME/bin/java" -Xshare:dump >/dev/null 2>&1 || true;; esac; \
 		timeout 300 $(BIN)/spark-submit spark_jobs/prepare.py >/dev/null 2>&1 \
 		|| echo "Spark will start without its class archive, a little slower"
 	touch $@

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from bench.candidates import CANDIDATES, JOB, Run, Setting, run_candidate
 from bench.lake import KINDS, PROJECT, BenchLake, find_real_lake, make_bench_lake

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 import yaml
@@ -124,6 +126,32 @@ def test_first_run_killed_while_staging_leaves_an_empty_table_and_the_next_fills
 
     assert submit(config_path).wait(SUBMIT_LIMIT_S) == 0
 
+    assert read_table(config).num_rows == 2 * BUILDINGS * 8760
+    lying, named = files_of(config, "hourly")
+    assert lying - named == set()
+
+
+def test_run_that_is_asked_to_end_cleans_up_and_sums_up(
+    config_path: Path, tmp_path: Path, read_table: ReadTable
+) -> None:
+    config = load_config(config_path)
+    data = tmp_path / "out" / "warehouse" / "oedi" / "hourly" / "data"
+    run = submit(config_path)
+    wait_for(data, "**/*.parquet", set(), run)
+    (driver,) = [
+        child
+        for child in psutil.Process(run.pid).children(recursive=True)
+        if any(part.endswith("etl.py") for part in child.cmdline()) and "python" in child.name()
+    ]
+
+    driver.send_signal(signal.SIGTERM)
+
+    assert run.wait(SUBMIT_LIMIT_S) == 143
+    summary = json.loads((tmp_path / "logs" / "summary.json").read_text())
+    assert summary["run"]["outcome"] == "not published"
+    assert summary["data_files_stats"]["total_data_files_listed"] == 2 * BUILDINGS
+    assert read_table(config).num_rows == 0
+    assert submit(config_path).wait(SUBMIT_LIMIT_S) == 0
     assert read_table(config).num_rows == 2 * BUILDINGS * 8760
     lying, named = files_of(config, "hourly")
     assert lying - named == set()
