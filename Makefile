@@ -12,7 +12,7 @@ FILES ?= 1126
 
 # Spark takes its settings, its Java and its Python from here, whatever else the machine has.
 SPARK_ENV = unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; \
-	eval "$$($(BIN)/oedi-spark spark-env)"; export PATH="$(abspath $(BIN)):$$PATH";
+	eval "$$($(BIN)/oedi-spark spark-env)";
 
 REQUIREMENTS := requirements/build.txt requirements/dev.txt
 # Named after what was installed, so that a changed pin installs again and nothing else does.

@@ -119,7 +119,7 @@ def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption
             f"{len(each.surplus):,}",
             "registered" if each.is_registered else "unknown, taken from the files",
         )
-    out = Console(markup=False, highlight=False)
+    out = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     out.print(table)
     for each in found.partitions:
         for bldg_id in each.missing_buildings:

@@ -71,7 +71,7 @@ def _import_task_modules(_slot: int) -> None:
 
 
 def submit_environment() -> dict[str, str]:
-    """What makes spark-submit start fast and quiet on one machine, and with the right Java.
+    """What makes spark-submit start fast and quiet on one machine, with our Python and Java.
 
     The JVM only hands out batches here, so it is told to start fast rather than to peak high.
     Most of its start is loading some 8,000 classes; `class_archive` holds them ready loaded,
@@ -88,6 +88,7 @@ def submit_environment() -> dict[str, str]:
         f"-Dlog4j2.configurationFile=file:{log4j}",
     )
     return {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "JAVA_HOME": find_java_home() or "",
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",

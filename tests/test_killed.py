@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -71,6 +72,15 @@ def wait_for(path: Path, pattern: str, known: set[Path], process: subprocess.Pop
 def kill(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(SUBMIT_LIMIT_S)
+
+
+def python_driver(submit_pid: int) -> psutil.Process:
+    """The Python that runs etl.py, among the processes that come and go below spark-submit."""
+    for child in psutil.Process(submit_pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if "python" in child.name() and any(p.endswith("etl.py") for p in child.cmdline()):
+                return child
+    raise AssertionError("no driver")
 
 
 def files_of(config: RunConfig, table: str) -> tuple[set[str], set[str]]:
@@ -138,11 +148,7 @@ def test_run_that_is_asked_to_end_cleans_up_and_sums_up(
     data = tmp_path / "out" / "warehouse" / "oedi" / "hourly" / "data"
     run = submit(config_path)
     wait_for(data, "**/*.parquet", set(), run)
-    (driver,) = [
-        child
-        for child in psutil.Process(run.pid).children(recursive=True)
-        if any(part.endswith("etl.py") for part in child.cmdline()) and "python" in child.name()
-    ]
+    driver = python_driver(run.pid)
 
     driver.send_signal(signal.SIGTERM)
 
