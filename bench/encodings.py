@@ -25,14 +25,13 @@ import pyarrow.parquet as pq
 
 from bench.lake import KINDS, PROJECT, BenchLake, find_real_lake, make_bench_lake
 from bench.profile_batch import make_batch
+from oedi_spark.lake.staging import has_few_values
 from oedi_spark.transform import reader
 from oedi_spark.transform.columns import Rule
 from oedi_spark.transform.reader import Measure, ProfileReader
 from oedi_spark.transform.rollup import roll_up_constant, roll_up_intervals
 
 _BUILDINGS = 12
-_SAMPLE = 4096
-_DICTIONARY_SHARE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,9 @@ class Encoding:
 def try_encodings(block: pa.Table, repeat: int) -> list[Trial]:
     """Encode one row group in every way that was considered."""
     names = block.column_names
-    distinct = {name: _count_distinct(block[name]) for name in names}
-    most = _DICTIONARY_SHARE * _SAMPLE
-    few = [name for name in names if 1 < distinct[name] <= most]
-    constant = [name for name in names if distinct[name] == 1]
-    many = [name for name in names if distinct[name] > most]
+    few = [name for name in names if has_few_values(block[name].to_numpy())]
+    constant = [name for name in names if len(np.unique(block[name].to_numpy())) == 1]
+    many = [name for name in names if name not in {*few, *constant}]
     shape = f"{len(few)} few-valued, {len(constant)} constant, {len(many)} others"
     variants = {
         f"dictionary where a sample says it pays; zstd 1 ({shape})": Encoding(few),
@@ -162,11 +159,6 @@ def _hours(measure: Measure, count: int) -> np.ndarray[tuple[int], np.dtype[np.f
     elif measure.intervals is not None:
         roll_up_intervals(measure.intervals, rule, hours)
     return hours
-
-
-def _count_distinct(column: pa.ChunkedArray) -> int:
-    values = column.to_numpy()
-    return len(np.unique(values[:: max(1, len(values) // _SAMPLE)]))
 
 
 def _encoded_size(block: pa.Table, encoding: Encoding) -> int:

@@ -77,6 +77,11 @@ def _invoke(arguments: Sequence[str], spark: Future[SparkSession] | None = None)
     return 0
 
 
+def _plain_console() -> Console:
+    """For tables that hold names from outside: no markup, and wide enough in a pipe."""
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
 def _guarded(work: Callable[[], int]) -> int:
     try:
         return work()
@@ -119,7 +124,7 @@ def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption
             f"{len(each.surplus):,}",
             "registered" if each.is_registered else "unknown, taken from the files",
         )
-    out = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+    out = _plain_console()
     out.print(table)
     for each in found.partitions:
         for bldg_id in each.missing_buildings:
@@ -138,7 +143,7 @@ def look(config: ConfigPath, rows: Annotated[int, typer.Option(min=1)] = 5) -> N
 
     place = catalog_location(_load(config, to_file=False))
     looks = look_at_hours(place, ELECTRICITY, row_count=rows)
-    out = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+    out = _plain_console()
     if not looks:
         out.print("There is no hourly table yet: run `oedi-spark run` first.")
         return

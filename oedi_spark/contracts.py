@@ -160,10 +160,14 @@ class StagedFile:
     path: str
     size_bytes: int
     row_count: int
-    building_count: int
     split_offsets: tuple[int, ...]
     columns: tuple[ColumnStatistics, ...]
     ordinals: tuple[int, ...]
+
+    @property
+    def building_count(self) -> int:
+        """Buildings whose hours are in it: one per source file."""
+        return len(self.ordinals)
 
 
 @dataclass(frozen=True)

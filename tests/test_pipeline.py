@@ -16,6 +16,7 @@ import pytest
 from pyiceberg.table import Table, Transaction
 
 from oedi_spark import pipeline
+from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Reason
 from oedi_spark.sample.lake import SampleRequest, write_sample_lake
 from oedi_spark.sample.traps import Trap
@@ -217,9 +218,9 @@ def test_run_that_reads_a_column_late_loses_no_building(
 
 
 def _dictionary(
-    config: object, spark: Future[SparkSession], read_table: ReadTable
+    config: RunConfig, spark: Future[SparkSession], read_table: ReadTable
 ) -> list[dict[str, str]]:
-    assert pipeline.run(config, spark).exit_code == 0  # type: ignore[arg-type]
+    assert pipeline.run(config, spark).exit_code == 0
     rows: list[dict[str, str]] = read_table(config, "columns").to_pylist()
     return rows
 

@@ -96,18 +96,12 @@ class StagedWriter:
         if self._writer is None:
             return None
         self._writer.close()
-        filesystem, path = open_uri(self._target.uri)
-        metadata = self._metadata[0]
-        split_offsets, columns = read_footer(metadata, self._target.field_ids)
-        return StagedFile(
-            partition=self._target.partition,
-            path=self._target.uri,
-            size_bytes=filesystem.get_file_info(path).size,
-            row_count=metadata.num_rows,
-            building_count=len(self._ordinals),
-            split_offsets=split_offsets,
-            columns=columns,
-            ordinals=tuple(self._ordinals),
+        return describe_staged(
+            self._target.uri,
+            self._target.partition,
+            self._metadata[0],
+            self._target.field_ids,
+            ordinals=self._ordinals,
         )
 
     def discard(self) -> None:
@@ -175,18 +169,18 @@ class StagedWriter:
         )
 
     def _repetitive_measures(self) -> list[str]:
-        """The measures for which a dictionary pays: few values in the first block, but not one.
+        block = self._block[:, : self._filled]
+        return [name for at, name in enumerate(self.measures) if has_few_values(block[at])]
 
-        Hashing a dictionary of one value costs twice what zstd needs to find that a column is
-        constant; on full-mantissa doubles it costs 2.7 times and saves nothing (bench).
-        """
-        step = max(1, self._filled // _SAMPLE)
-        most = _DISTINCT_SHARE_FOR_DICTIONARY * (self._filled // step)
-        distinct = {
-            name: len(np.unique(self._block[at, : self._filled : step]))
-            for at, name in enumerate(self.measures)
-        }
-        return [name for name, count in distinct.items() if 1 < count <= most]
+
+def has_few_values(values: NDArray[np.floating[Any]]) -> bool:
+    """Whether a dictionary pays for a column, by a sample of it: few values, but not one.
+
+    Hashing a dictionary of one value costs twice what zstd needs to find that a column is
+    constant; on full-mantissa doubles it costs 2.7 times and saves nothing (bench).
+    """
+    sample = values[:: max(1, len(values) // _SAMPLE)]
+    return 1 < len(np.unique(sample)) <= _DISTINCT_SHARE_FOR_DICTIONARY * len(sample)
 
 
 def _repeated(value: str, count: int) -> pa.Array:
@@ -194,11 +188,25 @@ def _repeated(value: str, count: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), [value])
 
 
-def read_footer(
-    metadata: pq.FileMetaData, field_ids: dict[str, int]
-) -> tuple[tuple[int, ...], tuple[ColumnStatistics, ...]]:
-    """The row groups' offsets and the columns' statistics of a file that was just written."""
-    return _split_offsets(metadata), _statistics(metadata, field_ids)
+def describe_staged(
+    uri: str,
+    partition: Partition,
+    metadata: pq.FileMetaData,
+    field_ids: dict[str, int],
+    *,
+    ordinals: Sequence[int] = (),
+) -> StagedFile:
+    """A file that was just written, with its size and what its footer says of it."""
+    filesystem, path = open_uri(uri)
+    return StagedFile(
+        partition=partition,
+        path=uri,
+        size_bytes=filesystem.get_file_info(path).size,
+        row_count=metadata.num_rows,
+        split_offsets=_split_offsets(metadata),
+        columns=_statistics(metadata, field_ids),
+        ordinals=tuple(ordinals),
+    )
 
 
 def _split_offsets(metadata: pq.FileMetaData) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from oedi_spark.contracts import Partition, Publication, StagedFile
 from oedi_spark.errors import CommitUnknownError, PublishError
 from oedi_spark.lake.catalog import commit_attempts, commit_uuid, field_ids, table_name
 from oedi_spark.lake.files import create_parent, open_uri
-from oedi_spark.lake.staging import read_footer
+from oedi_spark.lake.staging import describe_staged
 
 RUN_ID_PROPERTY = "oedi-spark.run-id"
 """In the summary of every snapshot that a run commits."""
@@ -121,7 +121,6 @@ def list_data_files(table: Table, partitions: Collection[Partition]) -> list[Dat
 
 def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: str) -> StagedFile:
     """Stage a small table of one partition from the driver, as the tasks stage hours."""
-    ids = field_ids(table)
     uri = f"{table.location()}/data/{partition}/{run_id}.parquet"
     filesystem, path = open_uri(uri)
     create_parent(filesystem, path)
@@ -136,17 +135,7 @@ def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: st
         metadata_collector=collected,
     ) as writer:
         writer.write_table(rows.select(wanted.names).cast(wanted))
-    offsets, statistics = read_footer(collected[0], ids)
-    return StagedFile(
-        partition=partition,
-        path=uri,
-        size_bytes=filesystem.get_file_info(path).size,
-        row_count=rows.num_rows,
-        building_count=0,
-        split_offsets=offsets,
-        columns=statistics,
-        ordinals=(),
-    )
+    return describe_staged(uri, partition, collected[0], field_ids(table))
 
 
 def _data_file(file: StagedFile, table: Table, schema: Schema) -> DataFile:

@@ -111,8 +111,8 @@ class RunTracker:
             self.outcomes.update({outcome.ordinal: outcome for outcome in result.outcomes})
             self.staged += result.staged
             self.read_bytes += result.read_bytes
-            for name in ("reader", "rollup", "quality", "writer"):
-                self.seconds[name] += result.seconds.get(name, 0.0)
+            for name, took_s in result.seconds.items():
+                self.seconds[name] += took_s
             counts = self.columns.setdefault(partition_of[result.batch_number], {})
             for column, count in result.columns.items():
                 counts[column] = counts.get(column, 0) + count

@@ -129,7 +129,7 @@ class ProfileReader:
             return known.hour_start_us
         table = parquet.reader.read_all(column_indices=[schema.timestamp], use_threads=False)
         hour_start_us = prove_hours(stamps_ns(table.column(0)), self._facts)
-        self._stamps = _ProvenStamps(raw, (*identity,), hour_start_us)
+        self._stamps = _ProvenStamps(raw, identity, hour_start_us)
         return hour_start_us
 
 
@@ -295,7 +295,7 @@ def _intervals(column: pa.ChunkedArray) -> Floats | None:
         column = column.cast(pa.float64())
     values: Floats = (
         column.chunk(0).to_numpy(zero_copy_only=False)
-        if (column.num_chunks == 1)
+        if column.num_chunks == 1
         else column.to_numpy()
     )
     return values
