@@ -6,8 +6,8 @@ writer ─ Publication ─► tracker
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
 
 
@@ -45,6 +45,15 @@ class Reason(StrEnum):
     WRONG_YEAR = "wrong_year"
     # values
     NOT_FINITE = "not_finite"
+    # metadata
+    MISSING_WEIGHT = "missing_weight"
+    WEIGHT_NULL = "weight_null"
+    WEIGHT_NEGATIVE = "weight_negative"
+    ROWS_DUPLICATED = "rows_duplicated"
+    STATE_CONTRADICTS_NAME = "state_contradicts_name"
+    COUNTY_CONTRADICTS_NAME = "county_contradicts_name"
+    UPGRADE_CONTRADICTS_NAME = "upgrade_contradicts_name"
+    LANDING_FAILED = "landing_failed"
     # whole partition, or whole run
     PARTITION_WITHHELD = "partition_withheld"
     NOT_COMMITTED = "not_committed"
@@ -57,6 +66,7 @@ class Surplus(StrEnum):
     NOT_A_BUILDING_FILE = "not_a_building_file"
     OTHER_UPGRADE = "other_upgrade"
     OUTSIDE_SOURCE = "outside_source"
+    NOT_A_METADATA_FILE = "not_a_metadata_file"
 
 
 class Transition(IntFlag):
@@ -116,13 +126,17 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Column:
-    """One measure: the name it has with us, the one it has at the source, and its rule."""
+    """One measure: the name it has with us, the one it has at the source, and its rule.
+
+    `source_type` is the type of the file that it was seen in.
+    """
 
     name: str
     source_name: str
     unit: str
     rule: str
     known: bool
+    source_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,6 +243,17 @@ class FileIndex:
     def files(self) -> tuple[SourceFile, ...]:
         """All building files, in order of ordinal."""
         return tuple(file for listing in self.listings for file in listing.files)
+
+    def keep_buildings(self, wanted: Mapping[Partition, Collection[int]]) -> FileIndex:
+        """The index without those buildings of the named partitions that are not wanted."""
+        listings, start = [], 0
+        for each in self.listings:
+            kept = wanted.get(each.partition)
+            chosen = [file for file in each.files if kept is None or file.bldg_id in kept]
+            files = tuple(replace(file, ordinal=at) for at, file in enumerate(chosen, start))
+            start += len(files)
+            listings.append(replace(each, files=files))
+        return FileIndex(tuple(listings))
 
     def missing_buildings(self) -> dict[Partition, tuple[int, ...]]:
         """Buildings that another upgrade of the same release and state has, and this one not.

@@ -4,8 +4,10 @@ OediSparkError
 ├── ConfigError              exit 2   the run was never valid
 ├── SourceError              exit 3   inputs are missing, or not as declared
 │   ├── NoSourceFilesError
-│   └── SourceListingError
+│   ├── SourceListingError
+│   └── MetadataAmbiguousError
 ├── QualityGateError         exit 4   the data was read but must not be published
+│   └── FanOutError
 ├── PublishError             exit 5   the table did not change; safe to run again
 │   ├── PartitionBusyError
 │   └── CommitUnknownError            … or perhaps it did: the catalog did not say
@@ -74,6 +76,17 @@ class SourceListingError(SourceError):
         )
 
 
+class MetadataAmbiguousError(SourceError):
+    """Two files claim to be the metadata of the same rows; to take one would be a guess."""
+
+    def __init__(self, *, what: str, keys: Sequence[str]) -> None:
+        self.what, self.keys = what, tuple(keys)
+        super().__init__(
+            f"{len(keys)} files claim to be the metadata of {what}: {', '.join(keys)}. "
+            "Set metadata_root_dir or relative_metadata_prefix_type so that only one is found."
+        )
+
+
 class QualityGateError(OediSparkError):
     """Partitions were held back, because too many of their files failed."""
 
@@ -87,6 +100,21 @@ class QualityGateError(OediSparkError):
             f"{max_failed_fraction:g} of the files failed, or nothing could be staged:{listed}\n"
             "The table keeps what it had there. The summary names every file and its reason; "
             "raise settings.max_failed_fraction only if you mean it."
+        )
+
+
+class FanOutError(QualityGateError):
+    """A join would multiply or lose rows or weight, so every sum over it would be wrong."""
+
+    def __init__(
+        self, what: str, *, on: Sequence[str], rows: tuple[int, int], weight: tuple[float, float]
+    ) -> None:
+        self.what, self.on, self.rows, self.weight = what, tuple(on), rows, weight
+        OediSparkError.__init__(
+            self,
+            f"{what}: joined on {', '.join(on)}, {rows[0]:,} rows of weight {weight[0]:.6g} become "
+            f"{rows[1]:,} rows of weight {weight[1]:.6g}. "
+            "Join on release, state, upgrade and bldg_id, to one kind of geography at a time.",
         )
 
 

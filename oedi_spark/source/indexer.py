@@ -30,7 +30,7 @@ from oedi_spark.source.layout import (
     timeseries_prefix,
     upgrade_segment,
 )
-from oedi_spark.source.releases import resolve_release
+from oedi_spark.source.releases import find_release, resolve_release
 from oedi_spark.source.storage import ListedFile, SourceLocation, Storage, open_storage
 
 
@@ -53,12 +53,16 @@ def index_files(
 ) -> FileIndex:
     """List every selected partition, folders in parallel, each one page by page.
 
-    Two selections that name the same partition list it once.
+    Two selections that name the same partition list it once. A release that is registered as
+    one of annual results only has no series, and is not listed.
 
     Raises:
         SourceListingError: A folder could not be listed.
-        NoSourceFilesError: Not one building file was found.
+        NoSourceFilesError: Not one building file was found, of any release that has them.
     """
+    selections = [each for each in selections if _has_series(each.folder)]
+    if not selections:
+        return FileIndex(())
     storage = open_storage(location)
     with ThreadPoolExecutor(workers) as pool:
         cells = {
@@ -78,6 +82,11 @@ def index_files(
             surplus=sum(len(listing.surplus) for listing in index.listings),
         )
     return index
+
+
+def _has_series(folder: ReleaseFolder) -> bool:
+    release = find_release(folder)
+    return release is None or release.has_series
 
 
 def _cells(

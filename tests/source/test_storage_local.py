@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from oedi_spark.contracts import Reason
@@ -233,3 +236,99 @@ def test_require_checksum_refuses_another_content_of_the_same_size() -> None:
 def test_source_location_says_where_it_is() -> None:
     assert str(SourceLocation("/data/lake", is_local=True)) == "/data/lake"
     assert str(SourceLocation("oedi-data-lake", is_local=False)) == "s3://oedi-data-lake"
+
+
+def test_list_tree_gives_every_file_below_and_no_folder(root: Path) -> None:
+    listed = {each.key: each for each in _storage(root).list_tree("a")}
+
+    files = ["a/1-0.parquet", "a/2-0.parquet", "a/state=AK/y", "a/state=CO/x"]
+    assert sorted(listed) == files
+    assert listed["a/state=CO/x"] == _listed(root, "a/state=CO")["a/state=CO/x"]
+    assert list(_storage(root).list_tree("nowhere")) == []
+
+
+def test_list_tree_follows_links_within_the_root_but_never_in_a_circle(root: Path) -> None:
+    (root / "a/state=TX").symlink_to(root / "a/state=CO", target_is_directory=True)
+    (root / "a/state=CO/up").symlink_to(root / "a", target_is_directory=True)
+    os.mkfifo(root / "a/state=CO/pipe")
+
+    listed = {each.key for each in _storage(root).list_tree("a")}
+
+    assert {"a/state=CO/x", "a/state=TX/x", "a/state=CO/pipe/"} <= listed
+    assert len(listed) == 7
+
+
+def test_list_tree_goes_into_nothing_outside_the_root(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "deeper").mkdir(parents=True)
+    (outside / "deeper/secret").write_bytes(b"secret")
+    (root / "a/state=TX").symlink_to(outside, target_is_directory=True)
+
+    listed = {each.key: each.is_inside for each in _storage(root).list_tree("a")}
+
+    assert listed.pop("a/state=TX") is False
+    assert all(listed.values())
+    assert len(listed) == 4
+    below = {each.key: each.is_inside for each in _storage(root).list_tree("a/state=TX")}
+    assert below == {"a/state=TX/deeper": False}
+
+
+def test_open_file_is_a_file_to_seek_in(root: Path) -> None:
+    etag = _listed(root, "a")["a/1-0.parquet"].etag
+
+    with _storage(root).open_file("a/1-0.parquet", etag=etag) as file:
+        assert file.seek(-7, io.SEEK_END) == 6
+        assert file.read(3) == b"par"
+        assert file.seek(0) == 0
+        assert file.read() == b"a/1-0.parquet"
+
+
+def test_open_file_serves_one_column(root: Path) -> None:
+    pq.write_table(pa.table({"bldg_id": [3, 1], "weight": [0.5, 0.25]}), root / "a/m.parquet")
+
+    with _storage(root).open_file("a/m.parquet", etag=None) as file:
+        parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+        assert parquet.read(columns=["bldg_id"]).to_pydict() == {"bldg_id": [3, 1]}
+
+
+def test_open_file_that_is_written_again_while_it_is_read_says_so(root: Path) -> None:
+    path = root / "a/1-0.parquet"
+    etag = _listed(root, "a")["a/1-0.parquet"].etag
+
+    with _storage(root).open_file("a/1-0.parquet", etag=etag) as file:
+        path.write_bytes(b"another file altogether")
+        with pytest.raises(FileFault) as caught:
+            pa.PythonFile(file, mode="r").read(10)
+
+    assert caught.value.reason is Reason.CHANGED_SINCE_LISTING
+
+
+def test_open_file_refuses_what_read_file_refuses(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    (root / "a/3-0.parquet").symlink_to(tmp_path / "secret")
+    os.mkfifo(root / "a/4-0.parquet")
+    wanted = {
+        ("a/3-0.parquet", None): Reason.ACCESS_DENIED,
+        ("a/4-0.parquet", None): Reason.FETCH_FAILED,
+        ("a/state=CO", None): Reason.FETCH_FAILED,
+        ("a/9-0.parquet", None): Reason.NOT_FOUND,
+        ("a/1-0.parquet", "1-1"): Reason.CHANGED_SINCE_LISTING,
+    }
+    found = {}
+    for key, etag in wanted:
+        with pytest.raises(FileFault) as caught:
+            _storage(root).open_file(key, etag=etag)
+        found[key, etag] = caught.value.reason
+
+    assert found == wanted
+
+
+def test_open_file_leaves_no_descriptor_open(root: Path) -> None:
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+
+    for key, etag in (("a/state=CO", None), ("a/1-0.parquet", "1-1"), ("a/9-0.parquet", None)):
+        with pytest.raises(FileFault):
+            _storage(root).open_file(key, etag=etag)
+    _storage(root).open_file("a/1-0.parquet", etag=None).close()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import socketserver
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from botocore.loaders import create_loader
+from botocore.parsers import ResponseParserError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oedi_spark.contracts import Reason
 from oedi_spark.errors import FileFault, SourceListingError
 from oedi_spark.source.storage import ListedFile, S3Storage, SourceLocation
+from oedi_spark.source.storage_s3 import RangedFile
 
 BUCKET = "oedi-data-lake"
 S3Client = Any
@@ -30,12 +41,14 @@ class StubServer:
 
     def __init__(self, *answers: Answer) -> None:
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                stub.paths.append(self.path)
                 stub.headers.append({key.lower(): value for key, value in self.headers.items()})
                 answers[min(len(stub.headers), len(answers)) - 1](self)
 
@@ -108,6 +121,14 @@ def _fault(storage: S3Storage, key: str = "1-0.parquet", etag: str | None = None
     with pytest.raises(FileFault) as caught:
         storage.read_file(key, etag=etag)
     return caught.value
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_loader() -> Iterator[None]:
+    """Every client of this module reads botocore's service models from one loader, once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture
@@ -343,3 +364,271 @@ def test_listing_error_from_a_server_is_one_plain_line() -> None:
 
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_list_tree_gives_every_file_below_and_no_folder(
+    s3: S3Client, s3_location: SourceLocation
+) -> None:
+    for key in ("p/a/1", "p/a/b/2", "p/a/b/3", "p/4", "p/", "p/empty/", "p2/5"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+
+    listed = list(S3Storage(s3_location).list_tree("p"))
+
+    assert [each.key for each in listed] == ["p/4", "p/a/1", "p/a/b/2", "p/a/b/3"]
+    assert {each.size_bytes for each in listed} == {1}
+
+
+def _page(*keys: str, following: str | None = None) -> bytes:
+    token = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><Size>1</Size>"
+        "<LastModified>2025-11-01T00:00:00.000Z</LastModified></Contents>"
+        for key in keys
+    )
+    more = "true" if following else "false"
+    return (
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<IsTruncated>{more}</IsTruncated>{token}{contents}</ListBucketResult>"
+    ).encode()
+
+
+FIRST, LAST = _page("p/1", "p/2", following="tok"), _page("p/3")
+BAD_PAGES = {
+    "told to slow down": SLOW_DOWN,
+    "body breaks off": _answer(200, LAST[:150], promised=len(LAST)),
+    "half an XML": _answer(200, LAST[:150]),
+    "no XML": _answer(200, b"\x00\xffhello"),
+    "empty": _answer(200, b""),
+    "another document": _answer(200, b"<Error><Code>InternalError</Code></Error>"),
+    "a size that is none": _answer(200, LAST.replace(b"<Size>1", b"<Size>one")),
+    "more to come, from nowhere": _answer(200, LAST.replace(b">false<", b">true<")),
+}
+
+
+@pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize("bad", BAD_PAGES.values(), ids=BAD_PAGES.keys())
+def test_a_page_that_cannot_be_read_is_asked_for_again(bad: Answer) -> None:
+    with _stub(_answer(200, FIRST), bad, bad, _answer(200, LAST)) as server:
+        listed = list(S3Storage(_location(server)).list_tree("p"))
+
+    assert [each.key for each in listed] == ["p/1", "p/2", "p/3"]
+    tokens = ["continuation-token=tok" in path for path in server.paths]
+    assert tokens == [False, True, True, True]
+
+
+@pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize("bad", ["told to slow down", "body breaks off", "half an XML", "empty"])
+def test_a_page_that_can_never_be_read_is_an_error(bad: str) -> None:
+    with (
+        _stub(_answer(200, FIRST), BAD_PAGES[bad]) as server,
+        pytest.raises(SourceListingError) as caught,
+    ):
+        list(S3Storage(_location(server)).list_files("p"))
+
+    assert caught.value.prefix == f"s3://{BUCKET}/p/"
+    assert 4 <= len(server.paths) <= 10
+
+
+@pytest.mark.usefixtures("_no_waiting")
+def test_a_page_that_botocore_cannot_parse_is_asked_for_again(
+    s3: S3Client, s3_location: SourceLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer versions of botocore take half an XML for a fault of the server, and ask again."""
+    s3.put_object(Bucket=BUCKET, Key="p/1", Body=b"x")
+    storage = S3Storage(s3_location)
+    faults = [ResponseParserError("unable to parse")]
+    ask = storage._client.list_objects_v2
+
+    def parse(**wanted: object) -> object:
+        if faults:
+            raise faults.pop()
+        return ask(**wanted)
+
+    monkeypatch.setattr(storage._client, "list_objects_v2", parse)
+
+    assert [each.key for each in storage.list_tree("p")] == ["p/1"]
+
+
+def test_a_page_that_leads_to_itself_is_an_error() -> None:
+    with (
+        _stub(_answer(200, FIRST)) as server,
+        pytest.raises(SourceListingError, match="leads to itself"),
+    ):
+        S3Storage(_location(server)).list_folders("p")
+
+    assert len(server.paths) == 2
+
+
+def _object(data: bytes) -> Answer:
+    """An object that answers ranges, as S3 does."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        first, _, last = handler.headers["Range"].removeprefix("bytes=").partition("-")
+        start = int(first) if first else max(0, len(data) - int(last))
+        stop = min(int(last) + 1, len(data)) if first else len(data)
+        handler.send_response(206)
+        handler.send_header("Content-Length", str(stop - start))
+        handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        handler.send_header("ETag", '"v1"')
+        handler.end_headers()
+        handler.wfile.write(data[start:stop])
+
+    return answer
+
+
+def _requested(server: StubServer) -> list[str]:
+    return [each["range"] for each in server.headers]
+
+
+def _wide_metadata(rows: int) -> tuple[bytes, int]:
+    """A parquet file of 1,300 columns that does not shrink, and the size of its footer."""
+    noise = np.random.default_rng(7)
+    ids = pa.array(noise.permutation(10 * rows)[:rows])
+    names = [f"out.electricity.some_end_use_{n}.energy_consumption..kwh" for n in range(1299)]
+    table = pa.table({"bldg_id": ids} | {name: noise.random(rows) for name in names})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=rows // 5, use_dictionary=False)
+    data = sink.getvalue().to_pybytes()
+    return data, int.from_bytes(data[-8:-4], "little")
+
+
+def test_open_file_reads_a_wide_footer_in_two_requests_and_one_column_in_one_each() -> None:
+    data, footer_bytes = _wide_metadata(rows=500)
+    assert 1_000_000 < footer_bytes < 2_000_000
+    with _stub(_object(data)) as server:
+        file = S3Storage(_location(server)).open_file("m.parquet", etag="v1")
+        parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+        assert parquet.metadata.num_columns == 1300
+        tail_at, footer_at = len(data) - 256 * 1024, len(data) - 8 - footer_bytes
+        assert _requested(server) == ["bytes=-262144", f"bytes={footer_at}-{tail_at - 1}"]
+
+        ids = parquet.read(columns=["bldg_id"])["bldg_id"].to_pylist()
+
+    assert ids == pq.read_table(pa.BufferReader(data), columns=["bldg_id"])["bldg_id"].to_pylist()
+    assert len(server.headers) == 2 + 5
+    assert {each["if-match"] for each in server.headers} == {'"v1"'}
+
+
+@pytest.mark.parametrize("size", [0, 1, 64 * 1024, 256 * 1024, 256 * 1024 + 1, 1_000_000])
+def test_open_file_reads_as_a_file_does(
+    s3: S3Client, s3_location: SourceLocation, size: int
+) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    s3.put_object(Bucket=BUCKET, Key="m", Body=data)
+    like = io.BytesIO(data)
+    with S3Storage(s3_location).open_file("m", etag=hashlib.md5(data).hexdigest()) as file:
+        for offset, count in ((0, 10), (size - 8, 8), (size // 2, 70_000), (7, 3), (size, 5)):
+            assert file.seek(max(0, offset)) == like.seek(max(0, offset))
+            assert file.read(count) == like.read(count)
+            assert file.tell() == like.tell()
+        assert file.seek(-min(size, 300_000), io.SEEK_END) == size - min(size, 300_000)
+        assert file.read() == data[-300_000:]
+        assert file.seek(0) == 0
+        assert file.read() == data
+        assert file.read(1) == b""
+
+
+@given(
+    size=st.integers(0, 900),
+    tail=st.integers(1, 400),
+    reads=st.lists(st.tuples(st.integers(0, 950), st.integers(-1, 950)), max_size=12),
+)
+def test_ranged_file_gives_any_part_whatever_was_read_before(
+    size: int, tail: int, reads: list[tuple[int, int]]
+) -> None:
+    data = bytes(number % 251 for number in range(size))
+    like = io.BytesIO(data)
+    file = RangedFile(lambda a, b: data[a:b], size_bytes=size, tail=data[-tail:])
+
+    for offset, count in reads:
+        assert file.seek(offset) == like.seek(offset)
+        assert file.read(count) == like.read(count)
+        assert file.tell() == like.tell()
+
+
+@pytest.mark.usefixtures("_no_waiting")
+def test_open_file_whose_range_breaks_off_is_read_again() -> None:
+    data = bytes(range(256)) * 2048
+    short = _answer(206, b"hel", promised=5)
+    with _stub(_object(data), short, SLOW_DOWN, _object(data)) as server:
+        file = S3Storage(_location(server)).open_file("m", etag=None)
+        assert file.read(8) == bytes(range(8))
+
+    assert len(server.headers) == 4
+    assert server.headers[-1]["if-match"] == '"v1"'
+
+
+def _open_and_read(location: SourceLocation) -> None:
+    """Through pyarrow, which hands on what a Python file raises."""
+    with S3Storage(location).open_file("m", etag="v1") as file:
+        pa.PythonFile(file, mode="r").read(10)
+
+
+@pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (DENIED, Reason.ACCESS_DENIED),
+        (_answer(404, b"<Error><Code>NoSuchKey</Code></Error>"), Reason.NOT_FOUND),
+        (_answer(412), Reason.CHANGED_SINCE_LISTING),
+        (SLOW_DOWN, Reason.FETCH_FAILED),
+        (BROKEN, Reason.FETCH_FAILED),
+        (_answer(206, b"hello"), Reason.FETCH_FAILED),
+    ],
+)
+@pytest.mark.parametrize("is_open", [False, True])
+def test_open_file_gives_the_reason_when_opening_and_when_reading(
+    answer: Answer, reason: Reason, is_open: bool
+) -> None:
+    data = bytes(300_000)
+    before = [_object(data)] if is_open else []
+    with _stub(*before, answer) as server, pytest.raises(FileFault) as caught:
+        _open_and_read(_location(server))
+
+    assert caught.value.reason is reason
+    assert len(server.headers) <= 4
+
+
+def test_open_file_takes_the_whole_object_from_who_knows_no_ranges() -> None:
+    with _stub(HELLO) as server:
+        file = S3Storage(_location(server)).open_file("m", etag=None)
+        file.seek(1)
+        assert file.read(3) == b"ell"
+
+
+@pytest.mark.parametrize("ranged", ["bytes 10-299999/300000", "bytes 0-3/300000"])
+def test_open_file_does_not_take_another_part_for_the_one_asked_for(ranged: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        first, last = map(int, ranged.split(" ")[1].split("/", maxsplit=1)[0].split("-"))
+        handler.send_response(206)
+        handler.send_header("Content-Length", str(last - first + 1))
+        handler.send_header("Content-Range", ranged)
+        handler.end_headers()
+        handler.wfile.write(bytes(last - first + 1))
+
+    with _stub(_object(bytes(300_000)), answer) as server:
+        file = S3Storage(_location(server)).open_file("m", etag=None)
+        with pytest.raises(FileFault) as caught:
+            file.read(8)
+
+    assert caught.value.reason is Reason.FETCH_FAILED
+
+
+def test_open_file_does_not_take_another_part_for_the_end() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(206)
+        handler.send_header("Content-Length", "5")
+        handler.send_header("Content-Range", "bytes 0-4/900000")
+        handler.end_headers()
+        handler.wfile.write(b"hello")
+
+    with _stub(answer) as server, pytest.raises(FileFault, match="another part"):
+        S3Storage(_location(server)).open_file("m", etag=None)
+
+
+def test_open_file_of_an_empty_object_is_an_empty_file() -> None:
+    """S3 answers 416 to a request for the end of what has none."""
+    with _stub(_answer(416, b"<Error><Code>InvalidRange</Code></Error>")) as server:
+        file = S3Storage(_location(server)).open_file("m", etag=None)
+
+        assert (file.read(), file.seek(0, io.SEEK_END)) == (b"", 0)

@@ -1,0 +1,88 @@
+"""`oedi-spark releases`: prints the registry, and what a bucket has beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from oedi_spark.console import plain_console
+
+if TYPE_CHECKING:
+    from oedi_spark.source.discover import FoundRelease
+    from oedi_spark.source.layout import ReleaseFolder
+
+releases_app = typer.Typer(help="List the releases that are known, and those of a bucket.")
+
+
+@releases_app.callback(invoke_without_command=True)
+def releases(context: typer.Context) -> None:
+    """List the release registry: oedi-spark releases."""
+    if context.invoked_subcommand is not None:
+        return
+    from oedi_spark.source.releases import load_releases
+
+    known = load_releases()
+    head = ("release", "weather", "hours", "stamp", "metadata", "pattern", "weight of")
+    table = Table(*head, "upgrades", box=None)
+    for folder, each in sorted(known.items()):
+        table.add_row(
+            _path(folder),
+            each.weather,
+            f"{each.expected_hours:,}" if each.expected_hours else "none",
+            each.stamp or "",
+            f"version {each.metadata_version}" if each.metadata_version else "national",
+            each.patterns[0],
+            each.weight_model,
+            f"{len(each.upgrades) - 1}",
+        )
+    out = plain_console()
+    out.print(table)
+    out.print(f"{len(known)} releases; upgrades are counted without the baseline")
+
+
+@releases_app.command()
+def discover(
+    config: Annotated[Path, typer.Option("--config", help="The YAML file of the run.")],
+) -> None:
+    """List a bucket's releases and say what the registry lacks."""
+    from oedi_spark.config import load_config
+    from oedi_spark.pipeline import source_location
+    from oedi_spark.source.discover import discover_releases
+    from oedi_spark.source.storage import open_storage
+
+    loaded = load_config(config)
+    location = source_location(loaded)
+    found = discover_releases(open_storage(location), loaded.base_partition)
+    out = plain_console()
+    table = Table("release", "registry", "trees", "metadata patterns", box=None)
+    for release in found.found:
+        table.add_row(*_describe(release))
+    for folder in found.absent:
+        table.add_row(_path(folder), "not in the bucket", "", "")
+    out.print(table)
+    for other in found.others:
+        out.print(f"no release  {other.encode('unicode_escape').decode()}", soft_wrap=True)
+    out.print(
+        f"{len(found.found)} releases under {location}/{loaded.base_partition}: "
+        f"{len(found.registered)} registered, {len(found.unregistered)} that the registry lacks; "
+        f"{len(found.absent)} registered ones are not there",
+        soft_wrap=True,
+    )
+
+
+def _describe(release: FoundRelease) -> tuple[str, str, str, str]:
+    """One row: a tree per line, and of an unregistered release the patterns that were seen."""
+    patterns = "\n".join(release.patterns) or "none known"
+    return (
+        _path(release.folder),
+        "registered" if release.is_registered else "lacks it",
+        "\n".join(release.trees),
+        "as registered" if release.is_registered else patterns,
+    )
+
+
+def _path(folder: ReleaseFolder) -> str:
+    return f"{folder.year}/{folder.name}"

@@ -1,0 +1,12 @@
+"""The one console that the commands print tables on."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+
+def plain_console() -> Console:
+    """For tables that hold names from outside: no markup, and wide enough in a pipe."""
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 180)
