@@ -102,7 +102,7 @@ def describe_column(source_name: str) -> Column:
         if pattern.fullmatch(stem) and UNIT_RULES.get(unit or "", rule) is rule:
             unit = unit or implied_unit
             return Column(
-                name=_canonical(stem, unit),
+                name=canonical_name(stem, unit),
                 source_name=source_name,
                 unit=unit or "fraction",
                 rule=rule.value,
@@ -110,7 +110,7 @@ def describe_column(source_name: str) -> Column:
             )
     rule = UNIT_RULES[unit] if unit and len(source_name) <= _LONGEST_NAME else Rule.OMIT
     return Column(
-        name=_canonical(stem, unit),
+        name=canonical_name(stem, unit),
         source_name=source_name[:_LONGEST_NAME],
         unit=unit or "unknown",
         rule=rule.value,
@@ -148,6 +148,10 @@ def _split_unit(source_name: str) -> tuple[str, str | None]:
     return (match["stem"], match["unit"]) if match else (source_name.lower(), None)
 
 
-def _canonical(stem: str, unit: str | None) -> str:
+def canonical_name(stem: str, unit: str | None) -> str:
+    """A name without dots, capitals or anything else that an engine would want quoted.
+
+    `unit` has to be canonical itself. A stem is cut after 200 characters.
+    """
     name = re.sub(r"[^a-z0-9]+", "_", stem).strip("_")[:_LONGEST_NAME] or "unnamed"
     return f"{name}_{unit}" if unit else name

@@ -17,7 +17,7 @@ decoded and proved once; a chunk of equal bytes, type, codec and row count is eq
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from oedi_spark.contracts import Column, Reason, ReleaseFacts, SourceFile
 from oedi_spark.errors import FileFault
 from oedi_spark.transform.columns import BLDG_ID, TIMESTAMP, Rule, describe_columns
+from oedi_spark.transform.parquet_bytes import open_parquet, require_sound_chunks, say_error
 from oedi_spark.transform.stamps import prove_hours, stamps_ns
 
 Floats = NDArray[np.floating[Any]]
@@ -35,7 +36,6 @@ Floats = NDArray[np.floating[Any]]
 MAX_COLUMNS = 2_000
 MAX_CELLS = 64_000_000
 
-_MAGIC = b"PAR1"
 _MAX_CONSTANT_CHUNK_BYTES = 1024
 
 
@@ -105,12 +105,12 @@ class ProfileReader:
             schema = self._file_schema(parquet)
             if parquet.metadata.num_rows == 0:
                 raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
-            _require_sound_chunks(parquet)
+            require_sound_chunks(parquet)
             _require_id(parquet, schema, file.bldg_id)
             hour_start_us = self._hour_starts(parquet, schema, data)
             measures = _read_measures(parquet, schema, data)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise FileFault(Reason.UNREADABLE, _say(error)) from error
+            raise FileFault(Reason.UNREADABLE, say_error(error)) from error
         return Profile(file.bldg_id, hour_start_us, measures, schema.omitted)
 
     def _file_schema(self, parquet: pq.ParquetFile) -> _FileSchema:
@@ -133,24 +133,6 @@ class ProfileReader:
         return hour_start_us
 
 
-def open_parquet(data: bytes) -> pq.ParquetFile:
-    """Open a parquet file that is in memory, telling the ways apart in which it may not be one.
-
-    Raises:
-        FileFault: `empty`, `not_parquet`, `truncated` or `unreadable`.
-    """
-    if not data:
-        raise FileFault(Reason.EMPTY, "0 bytes")
-    if data[:4] != _MAGIC:
-        raise FileFault(Reason.NOT_PARQUET, f"begins with {data[:4]!r}")
-    if len(data) < 12 or data[-4:] != _MAGIC:
-        raise FileFault(Reason.TRUNCATED, f"begins as parquet, ends after {len(data)} bytes")
-    try:
-        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise FileFault(Reason.UNREADABLE, _say(error)) from error
-
-
 def read_columns(data: bytes) -> tuple[Column, ...]:
     """The measures that a file has and that would be published.
 
@@ -162,7 +144,7 @@ def read_columns(data: bytes) -> tuple[Column, ...]:
         _require_bounded(parquet.metadata)
         return tuple(field.column for field in _understand(parquet).fields)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise FileFault(Reason.UNREADABLE, _say(error)) from error
+        raise FileFault(Reason.UNREADABLE, say_error(error)) from error
 
 
 def _require_bounded(metadata: pq.FileMetaData) -> None:
@@ -173,20 +155,6 @@ def _require_bounded(metadata: pq.FileMetaData) -> None:
         )
 
 
-def _require_sound_chunks(parquet: pq.ParquetFile) -> None:
-    """Have a footer that contradicts itself refused where an exception can be caught.
-
-    `RowGroupMetaData.column` ends the process for a chunk that does not fit the schema (seen
-    with pyarrow 22). A batch of no rows opens every chunk and decodes none: 4 % of a file.
-    """
-    wanted = list(range(parquet.metadata.num_columns))
-    groups = list(range(parquet.metadata.num_row_groups))
-    for _ in parquet.reader.iter_batches(
-        0, row_groups=groups, column_indices=wanted, use_threads=False
-    ):
-        return
-
-
 def _understand(parquet: pq.ParquetFile) -> _FileSchema:
     schema = parquet.schema_arrow
     names = schema.names
@@ -194,7 +162,10 @@ def _understand(parquet: pq.ParquetFile) -> _FileSchema:
         if names.count(name) != 1:
             raise FileFault(reason, f"{names.count(name)} columns named {name}")
     measures = tuple(name for name in names if name not in (TIMESTAMP, BLDG_ID))
-    described = dict(zip(measures, describe_columns(measures), strict=True))
+    described = {
+        name: replace(column, source_type=str(schema.field(name).type))
+        for name, column in zip(measures, describe_columns(measures), strict=True)
+    }
     if any(pa.types.is_nested(each.type) for each in schema):
         raise FileFault(Reason.NOT_NUMERIC, "a column holds lists or structs")
     if not pa.types.is_integer(schema.field(BLDG_ID).type):
@@ -356,7 +327,3 @@ def _raw_chunk(
         kind.max_definition_level,
     )
     return (raw if len(raw) == chunk.total_compressed_size else b""), identity
-
-
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]!r}"
