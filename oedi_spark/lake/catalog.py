@@ -8,18 +8,21 @@ are add-only and change no row that a reader sees.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
-from pyiceberg.table import Table
-from pyiceberg.types import DoubleType
+from pyiceberg.table import Table, Transaction
+from pyiceberg.types import DoubleType, NestedField
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from oedi_spark.contracts import Column
+from oedi_spark.contracts_metadata import MetadataColumn
 from oedi_spark.errors import PublishError
+from oedi_spark.lake.metadata_schemas import merge_comments, metadata_definition
 from oedi_spark.lake.schemas import TABLE_PROPERTIES, TableDefinition, describe
 
 COMMIT_ATTEMPTS = 8
@@ -83,7 +86,14 @@ def _sqlite_file(location: CatalogLocation) -> Path | None:
 
 
 def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDefinition) -> Table:
-    """The table, created empty when it is not there yet. Safe for several runs at once."""
+    """The table, created empty when it is not there yet. Safe for several runs at once.
+
+    A table that is there, perhaps made by an earlier version, gains the optional columns that
+    it lacks.
+
+    Raises:
+        PublishError: A column is there with another type, or the table kept changing under us.
+    """
     identifier = (location.database, definition.name)
     if not catalog.table_exists(identifier):
         try:
@@ -93,11 +103,16 @@ def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDef
                 location=location.table_uri(definition.name),
                 partition_spec=definition.partition_spec,
                 sort_order=definition.sort_order,
-                properties=TABLE_PROPERTIES,
+                properties={**TABLE_PROPERTIES, **definition.properties},
             )
         except TableAlreadyExistsError:
             pass
-    return catalog.load_table(identifier)
+    return _widen(
+        catalog.load_table(identifier),
+        definition.optional_fields,
+        leading=definition.leading,
+        properties=definition.properties,
+    )
 
 
 def reserve_columns(table: Table, columns: Iterable[Column]) -> Table:
@@ -106,22 +121,114 @@ def reserve_columns(table: Table, columns: Iterable[Column]) -> Table:
     A column that another run adds at the same time is found there on the next attempt.
 
     Raises:
-        PublishError: The table kept changing under us.
+        PublishError: A column is there with another type, or the table kept changing under us.
     """
-    wanted = {column.name: column for column in columns}
+    wanted = {column.name: describe(column) for column in columns}
+    return _widen(
+        table,
+        [
+            NestedField(field_id=at, name=name, field_type=DoubleType(), doc=wanted[name])
+            for at, name in enumerate(sorted(wanted))
+        ],
+    )
+
+
+def reserve_metadata_columns(table: Table, columns: Iterable[MetadataColumn]) -> Table:
+    """Give every column of the metadata a place in the table `metadata`; returns it reloaded.
+
+    Whoever comes first, the table looks the same in the end: name, type, place and comment of a
+    column do not depend on the order. Only field ids do, which no reader sees.
+
+    Raises:
+        PublishError: A column is there with another type, or the table kept changing under us.
+    """
+    definition = metadata_definition(columns)
+    return _widen(
+        table,
+        definition.optional_fields,
+        leading=definition.leading,
+        properties=definition.properties,
+    )
+
+
+def _widen(
+    table: Table,
+    wanted: Sequence[NestedField],
+    *,
+    leading: Sequence[str] = (),
+    properties: Mapping[str, str] | None = None,
+) -> Table:
+    """Add the columns and properties that are absent, in one commit; none if nothing is."""
     try:
         for attempt in commit_attempts(CommitFailedException):
             with attempt:
                 table = table.refresh()
-                present = {field.name for field in table.schema().fields}
-                absent = [wanted[name] for name in sorted(wanted.keys() - present)]
-                if absent:
-                    with table.update_schema() as update:
-                        for column in absent:
-                            update.add_column(column.name, DoubleType(), doc=describe(column))
+                _require_same_types(table, wanted)
+                absent = {
+                    name: value
+                    for name, value in (properties or {}).items()
+                    if name not in table.properties
+                }
+                with table.transaction() as transaction:
+                    _add_fields(transaction, table, wanted, leading)
+                    if absent:
+                        transaction.set_properties(absent)
     except CommitFailedException as error:
         raise PublishError(table_name(table), f"no column could be added ({error})") from error
     return table.refresh()
+
+
+def _require_same_types(table: Table, wanted: Sequence[NestedField]) -> None:
+    present = {field.name: field.field_type for field in table.schema().fields}
+    for field in wanted:
+        there = present.get(field.name, field.field_type)
+        if there != field.field_type:
+            cause = f"its column {field.name} is {there}, and this run has it as {field.field_type}"
+            raise PublishError(table_name(table), cause)
+
+
+def _add_fields(
+    transaction: Transaction, table: Table, wanted: Sequence[NestedField], leading: Sequence[str]
+) -> None:
+    present = {field.name: field for field in table.schema().fields}
+    added = [field for field in wanted if field.name not in present]
+    comments = {}
+    if leading:
+        for field in wanted:
+            there = present.get(field.name)
+            if there is None or field.name in leading:
+                continue
+            merged = merge_comments(there.doc or "", field.doc or "")
+            if merged != there.doc:
+                comments[field.name] = merged
+    order = [*present, *(field.name for field in added)]
+    moves = _moves(order, len(present), leading) if leading else []
+    if not (added or comments or moves):
+        return
+    with transaction.update_schema() as update:
+        for field in added:
+            update.add_column(field.name, field.field_type, doc=field.doc)
+        for name, comment in comments.items():
+            update.update_column(name, doc=comment)
+        for name, before in moves:
+            update.move_after(name, before)
+
+
+def _moves(
+    order: Sequence[str], present_count: int, leading: Sequence[str]
+) -> list[tuple[str, str]]:
+    """(column, the one it goes behind) for all that must move: the new ones, if all is well.
+
+    A table whose columns lie in another order, made by hand, is put in order whole.
+    """
+    first = [name for name in leading if name in set(order)]
+    wanted = [*first, *sorted(set(order) - set(first))]
+    present = order[:present_count]
+    is_ordered = present == [name for name in wanted if name in set(present)]
+    moving = set(order[present_count:]) if is_ordered else set(order)
+    if order == wanted:
+        return []
+    return [(name, before) for before, name in pairwise(wanted) if name in moving]
 
 
 def commit_attempts(*conflicts: type[Exception]) -> Retrying:

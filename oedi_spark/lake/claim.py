@@ -8,28 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from oedi_spark.contracts import Column, Partition
+from oedi_spark.contracts_metadata import MetadataColumn
 from oedi_spark.errors import CommitUnknownError, OediSparkError, PublishError
-from oedi_spark.lake.catalog import CatalogLocation, open_catalog, open_table, reserve_columns
+from oedi_spark.lake.catalog import CatalogLocation, open_catalog, open_table
 from oedi_spark.lake.lease import Lease, LeaseBook
+from oedi_spark.lake.metadata_schemas import building_weights_definition, metadata_definition
 from oedi_spark.lake.schemas import columns_definition, hourly_definition
 from oedi_spark.lake.sweep import sweep_metadata, sweep_run
 from oedi_spark.log import get_logger
+
+_TABLES = ("hourly", "columns", "metadata", "building_weights")
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Lake:
-    """The tables of a run, opened, and the leases beside them."""
+    """The tables of a run, opened, and the leases beside them.
+
+    `metadata` and `weights` are None in a run that takes no metadata.
+    """
 
     hourly: Table
     columns: Table
     leases: LeaseBook
+    metadata: Table | None = None
+    weights: Table | None = None
 
 
 @contextmanager
@@ -38,10 +48,19 @@ def claim_lake(
     run_id: str,
     partitions: Collection[Partition],
     measures: Collection[Column],
+    metadata_columns: Collection[MetadataColumn] | None = None,
 ) -> Iterator[Lake]:
-    """The tables with these measures as columns; afterwards nothing uncommitted is left.
+    """The tables with these columns; afterwards nothing uncommitted is left in any.
 
     After a commit whose outcome nobody knows nothing is swept: the table may name it.
+
+    Args:
+        place: The catalog.
+        run_id: The run.
+        partitions: What it will replace, in whichever table.
+        measures: Columns of `hourly`.
+        metadata_columns: Columns of `metadata`; None when the run takes no metadata, and then
+            its tables are not opened.
 
     Raises:
         PublishError: The catalog does not answer, or another run holds a partition.
@@ -50,8 +69,8 @@ def claim_lake(
     dead = leases.acquire(run_id, partitions)
     with leases.kept_alive(run_id, partitions):
         try:
-            lake = _open(place, leases, measures)
-            _sweep_dead(lake, dead)
+            lake = _open(place, leases, measures, metadata_columns)
+            _sweep_dead(place, leases, dead)
             yield lake
         except CommitUnknownError:
             _tidy(lambda: leases.abandon(run_id, partitions))
@@ -64,12 +83,26 @@ def claim_lake(
     _tidy(lambda: leases.release(run_id))
 
 
-def _open(place: CatalogLocation, leases: LeaseBook, measures: Collection[Column]) -> Lake:
+def _open(
+    place: CatalogLocation,
+    leases: LeaseBook,
+    measures: Collection[Column],
+    metadata_columns: Collection[MetadataColumn] | None,
+) -> Lake:
     try:
         catalog = open_catalog(place)
-        hourly = open_table(catalog, place, hourly_definition(measures))
-        columns = open_table(catalog, place, columns_definition())
-        return Lake(reserve_columns(hourly, measures), columns, leases)
+        lake = Lake(
+            hourly=open_table(catalog, place, hourly_definition(measures)),
+            columns=open_table(catalog, place, columns_definition()),
+            leases=leases,
+        )
+        if metadata_columns is None:
+            return lake
+        return replace(
+            lake,
+            metadata=open_table(catalog, place, metadata_definition(metadata_columns)),
+            weights=open_table(catalog, place, building_weights_definition()),
+        )
     except OediSparkError:
         raise
     except Exception as error:
@@ -77,27 +110,33 @@ def _open(place: CatalogLocation, leases: LeaseBook, measures: Collection[Column
         raise PublishError(f"{place.database}.hourly", cause) from error
 
 
-def _sweep_dead(lake: Lake, dead: Collection[Lease]) -> None:
+def _sweep_dead(place: CatalogLocation, leases: LeaseBook, dead: Collection[Lease]) -> None:
+    """Remove what dead runs left, also in tables that this run does not open."""
+    if not dead:
+        return
+    tables = _existing_tables(open_catalog(place, create=False), place)
     for lease in dead:
         swept = 0
-        for table in (lake.hourly, lake.columns):
+        for table in tables:
             swept += len(sweep_run(table, lease.run_id, lease.partitions))
         _log.warning("swept a dead run", run=lease.run_id, files=swept)
-        lake.leases.release(lease.run_id)
+        leases.release(lease.run_id)
 
 
 def _sweep_own(place: CatalogLocation, run_id: str, partitions: Collection[Partition]) -> None:
     """Remove what this run staged in vain, and metadata files that lost a race."""
 
     def sweep() -> None:
-        catalog = open_catalog(place, create=False)
-        for name in ("hourly", "columns"):
-            if catalog.table_exists((place.database, name)):
-                table = catalog.load_table((place.database, name))
-                sweep_run(table, run_id, partitions)
-                sweep_metadata(table)
+        for table in _existing_tables(open_catalog(place, create=False), place):
+            sweep_run(table, run_id, partitions)
+            sweep_metadata(table)
 
     _tidy(sweep)
+
+
+def _existing_tables(catalog: Catalog, place: CatalogLocation) -> list[Table]:
+    identifiers = [(place.database, name) for name in _TABLES]
+    return [catalog.load_table(each) for each in identifiers if catalog.table_exists(each)]
 
 
 def _tidy(work: Callable[[], object]) -> None:

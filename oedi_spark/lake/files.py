@@ -1,22 +1,45 @@
 """Files of the warehouse, by URI: local folders and S3.
 
 A local URI here is `file://` and the path as it is, with nothing percent-encoded: PyIceberg does
-not decode, pyarrow would, and a folder called `my lake` must be one folder for both.
+not decode, pyarrow would, and a folder called `my lake` must be one folder for both. The key in
+an S3 URI is taken as it is for the same reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.fs as pafs
 
 _LOCAL = "file://"
+_S3 = "s3://"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file at any depth below a folder. `is_hidden`: its name begins with a dot."""
+
+    uri: str
+    modified_at_s: float
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether readers and crawlers pass it by."""
+        return self.uri.rsplit("/", 1)[1].startswith(".")
 
 
 def open_uri(uri: str) -> tuple[pafs.FileSystem, str]:
     """The file system of a URI, and the path within it."""
     if uri.startswith(_LOCAL):
         return pafs.LocalFileSystem(), uri.removeprefix(_LOCAL)
+    if uri.startswith(_S3):
+        path = uri.removeprefix(_S3)
+        filesystem, _ = pafs.FileSystem.from_uri(_S3 + path.split("/", 1)[0])
+        return filesystem, path
     filesystem, path = pafs.FileSystem.from_uri(uri)
     return filesystem, path
 
@@ -36,11 +59,60 @@ def list_uris(folder_uri: str) -> tuple[str, ...]:
     )
 
 
+def list_below(folder_uri: str, *, within_uri: str) -> tuple[StoredFile, ...]:
+    """The files at any depth below a folder; none when it is not there.
+
+    A link counts as a file and is not followed.
+
+    Raises:
+        OSError: A link leads the folder itself out of `within_uri`; or it cannot be listed.
+    """
+    filesystem, folder = open_uri(folder_uri)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        within = Path(within_uri.removeprefix(_LOCAL))
+        if not Path(folder).resolve().is_relative_to(within.resolve()):
+            raise OSError(f"{folder} lies outside {within}, through a link")
+        return tuple(_walk(folder_uri, folder))
+    found = filesystem.get_file_info(
+        pafs.FileSelector(folder, recursive=True, allow_not_found=True)
+    )
+    return tuple(
+        StoredFile(folder_uri + info.path.removeprefix(folder), info.mtime.timestamp())
+        for info in found
+        if info.type == pafs.FileType.File
+    )
+
+
+def _walk(folder_uri: str, folder: str) -> Iterator[StoredFile]:
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for at, folders, names in os.walk(folder, onerror=fail):
+        links = [name for name in folders if (Path(at) / name).is_symlink()]
+        for name in (*names, *links):
+            path = Path(at) / name
+            with suppress(FileNotFoundError):
+                below = path.relative_to(folder).as_posix()
+                yield StoredFile(f"{folder_uri}/{below}", path.lstat().st_mtime)
+
+
 def delete_uris(uris: Iterable[str]) -> None:
     """Delete files; one that is gone already is no fault."""
     for uri in uris:
         filesystem, path = open_uri(uri)
-        try:
-            filesystem.delete_file(path)
-        except FileNotFoundError:
-            continue
+        with suppress(FileNotFoundError):
+            if isinstance(filesystem, pafs.LocalFileSystem):
+                Path(path).unlink()
+            else:
+                filesystem.delete_file(path)
+
+
+def remove_empty(folder_uri: str) -> None:
+    """Remove the empty folders below a local folder; one that fills up meanwhile stays."""
+    filesystem, folder = open_uri(folder_uri)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        for at, _, _ in os.walk(folder, topdown=False):
+            if at != folder:
+                with suppress(OSError):
+                    Path(at).rmdir()

@@ -1,21 +1,22 @@
 """The tables we publish: columns, partitions, sort order, properties.
 
 `hourly`   one row per release, state, upgrade, bldg_id and hour_start; a double per measure
-`columns`  one row per release, state, upgrade and measure: source name, unit, rule, how many
-           buildings have it
+`columns`  one row per release, state, upgrade, table and spelling: source name, unit, rule, how
+           many buildings have it
 
-Both are Iceberg v2 (Athena reads no other), partitioned by the identity of release, state and
-upgrade, so that one run replaces exactly its own cells in either.
+The tables of the metadata are in `metadata_schemas`. All are Iceberg v2 (Athena reads no other),
+partitioned by the identity of release, state and upgrade, so that one run replaces exactly its
+own cells in each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     DoubleType,
@@ -45,11 +46,24 @@ TABLE_PROPERTIES = {
 
 @dataclass(frozen=True)
 class TableDefinition:
-    """How a table is created; afterwards it only ever gains columns."""
+    """How a table is created; afterwards it only ever gains columns.
+
+    With `leading` the table does not depend on who came first: these columns lie first, all
+    others follow by name, and a comment gathers what every run has to say. Without, a column
+    lies where it was added, and its comment stays.
+    """
 
     name: str
     schema: Schema
     sort_columns: tuple[str, ...]
+    leading: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """Besides `TABLE_PROPERTIES`."""
+
+    @property
+    def optional_fields(self) -> tuple[NestedField, ...]:
+        """What can be added to a table that was made before: a required column cannot."""
+        return tuple(each for each in self.schema.fields if not each.required)
 
     @property
     def partition_spec(self) -> PartitionSpec:
@@ -68,12 +82,13 @@ class TableDefinition:
 
     @property
     def sort_order(self) -> SortOrder:
-        """How rows lie inside a file."""
+        """How rows lie inside a file; nulls last, as pyarrow sorts them."""
         return SortOrder(
             *(
                 SortField(
                     source_id=self.schema.find_field(name).field_id,
                     transform=IdentityTransform(),
+                    null_order=NullOrder.NULLS_LAST,
                 )
                 for name in self.sort_columns
             )
@@ -102,27 +117,33 @@ def hourly_definition(measures: Iterable[Column]) -> TableDefinition:
 
 
 def columns_definition() -> TableDefinition:
-    """The dictionary: what each measure of a partition is."""
+    """The dictionary: what each column of a partition is.
+
+    The optional columns came later: rows written before have null there, and are of `hourly`.
+    """
     fields: list[tuple[str, IcebergType, bool, str]] = [
         ("release", StringType(), True, "Release, as in hourly"),
         ("state", StringType(), True, "State, as in hourly"),
         ("upgrade", IntegerType(), True, "Upgrade, as in hourly"),
-        ("column_name", StringType(), True, "The measure's name in hourly"),
+        ("column_name", StringType(), True, "The column's name in its table"),
         ("source_name", StringType(), True, "Its name in the source files"),
         ("unit", StringType(), True, "kwh, c, fraction, …"),
         ("rule", StringType(), True, "sum, mean or keep over the hour; omit: not published"),
         ("is_known", IntegerType(), True, "1 if the rules name it, 0 if its unit decided"),
         ("building_count", LongType(), True, "Published buildings of the partition that have it"),
+        ("table_name", StringType(), False, "hourly or metadata; null is hourly"),
+        ("source_type", StringType(), False, "Its parquet type in the source files"),
     ]
-    return TableDefinition(
-        "columns",
-        Schema(
-            *(
-                NestedField(field_id=at, name=name, field_type=kind, required=required, doc=doc)
-                for at, (name, kind, required, doc) in enumerate(fields, 1)
-            )
-        ),
-        ("column_name",),
+    return TableDefinition("columns", number_fields(fields), ("column_name",))
+
+
+def number_fields(fields: Iterable[tuple[str, IcebergType, bool, str]]) -> Schema:
+    """A schema of (name, type, required, comment), with field ids from 1 on."""
+    return Schema(
+        *(
+            NestedField(field_id=at, name=name, field_type=kind, required=required, doc=doc)
+            for at, (name, kind, required, doc) in enumerate(fields, 1)
+        )
     )
 
 

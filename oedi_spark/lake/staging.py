@@ -12,7 +12,7 @@ The encodings are PLAIN and dictionary only: Iceberg's vectorised readers know n
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,7 @@ COMPRESSION_LEVEL = 1
 
 _HOURS_PER_YEAR = 8784
 _MAX_BLOCK_BYTES = 96 * 1024 * 1024
+_ROW_GROUP_BYTES = 128 * 1024 * 1024
 _SAMPLE = 4096
 _DISTINCT_SHARE_FOR_DICTIONARY = 1 / 16
 
@@ -188,15 +189,93 @@ def _repeated(value: str, count: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), [value])
 
 
+def stage_table(
+    uri: str,
+    partition: Partition,
+    rows: pa.Table,
+    field_ids: Mapping[str, int],
+    *,
+    statistics_for: Collection[str] | None = None,
+    row_group_rows: int | None = None,
+) -> StagedFile:
+    """Stage the rows of one partition that are in memory, with the columns that they have.
+
+    The rows must come in the sort order of their table, and in its types: neither is changed
+    here. A column of the table that they lack is null to readers.
+
+    Args:
+        uri: The whole path of the file; its name must begin with the run id (`sweep_run`).
+        partition: Which cell of the table the rows replace.
+        rows: At least the partition's columns.
+        field_ids: Iceberg's, by column name; may have more than the rows.
+        statistics_for: The columns that get statistics, in the file and in the manifest; None
+            means all.
+        row_group_rows: Rows per row group; None chooses groups of about 128 MB in memory.
+
+    Raises:
+        ValueError: A column has no field id or no type, or the rows are of another partition.
+    """
+    _require_stageable(rows, partition, field_ids)
+    schema = pa.schema([_with_field_id(each, field_ids[each.name]) for each in rows.schema])
+    texts = [each.name for each in schema if _is_text(each.type)]
+    counted = statistics_for is None or [n for n in schema.names if n in statistics_for]
+    if row_group_rows is None:
+        row_group_rows = max(1, rows.num_rows * _ROW_GROUP_BYTES // max(1, rows.nbytes))
+    filesystem, path = open_uri(uri)
+    create_parent(filesystem, path)
+    collected: list[pq.FileMetaData] = []
+    with pq.ParquetWriter(
+        path,
+        schema,
+        filesystem=filesystem,
+        compression="zstd",
+        compression_level=COMPRESSION_LEVEL,
+        use_dictionary=texts,
+        column_encoding={name: "PLAIN" for name in schema.names if name not in texts},
+        data_page_version="1.0",
+        write_statistics=counted,
+        store_schema=False,
+        metadata_collector=collected,
+    ) as writer:
+        writer.write_table(rows.cast(schema), row_group_size=row_group_rows)
+    return describe_staged(uri, partition, collected[0], field_ids)
+
+
+def _require_stageable(rows: pa.Table, partition: Partition, ids: Mapping[str, int]) -> None:
+    unknown = sorted(set(rows.column_names) - ids.keys())
+    if unknown:
+        raise ValueError(f"the table has no field ids for {', '.join(unknown)}")
+    untyped = [each.name for each in rows.schema if pa.types.is_null(each.type)]
+    if untyped:
+        raise ValueError(f"columns without a type: {', '.join(untyped)}")
+    for name in ("release", "state", "upgrade"):
+        strays = [each for each in rows[name].unique().to_pylist() if each != vars(partition)[name]]
+        if strays:
+            raise ValueError(f"rows of {name} {strays[0]!r} are not of {partition}")
+
+
+def _with_field_id(field: pa.Field, field_id: int) -> pa.Field:
+    return field.with_metadata({"PARQUET:field_id": str(field_id)})
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def describe_staged(
     uri: str,
     partition: Partition,
     metadata: pq.FileMetaData,
-    field_ids: dict[str, int],
+    field_ids: Mapping[str, int],
     *,
     ordinals: Sequence[int] = (),
 ) -> StagedFile:
-    """A file that was just written, with its size and what its footer says of it."""
+    """A file that was just written, with its size and what its footer says of it.
+
+    Of a column without statistics in the footer nothing is said.
+    """
     filesystem, path = open_uri(uri)
     return StagedFile(
         partition=partition,
@@ -220,26 +299,32 @@ def _split_offsets(metadata: pq.FileMetaData) -> tuple[int, ...]:
 
 
 def _statistics(
-    metadata: pq.FileMetaData, field_ids: dict[str, int]
+    metadata: pq.FileMetaData, field_ids: Mapping[str, int]
 ) -> tuple[ColumnStatistics, ...]:
     groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
-    return tuple(
-        _column_statistics(field_ids[name], [group.column(at) for group in groups])
+    chunks_of = (
+        (field_ids[name], [group.column(at) for group in groups])
         for at, name in enumerate(metadata.schema.names)
+    )
+    return tuple(
+        _column_statistics(field_id, chunks)
+        for field_id, chunks in chunks_of
+        if all(chunk.is_stats_set for chunk in chunks)
     )
 
 
 def _column_statistics(field_id: int, chunks: Sequence[Any]) -> ColumnStatistics:
+    """Bounds only where every chunk has them or holds nulls alone; elsewhere nothing is sure."""
     bounds = [chunk.statistics for chunk in chunks]
-    lows = [each.min_raw for each in bounds if each.has_min_max]
-    highs = [each.max_raw for each in bounds if each.has_min_max]
+    bounded = [each for each in bounds if each.has_min_max]
+    is_sure = bool(bounded) and all(each.has_min_max or not each.num_values for each in bounds)
     return ColumnStatistics(
         field_id=field_id,
         compressed_bytes=sum(chunk.total_compressed_size for chunk in chunks),
         value_count=sum(chunk.num_values for chunk in chunks),
         null_count=sum(each.null_count for each in bounds),
-        lower=_text(min(lows)) if lows else None,
-        upper=_text(max(highs)) if highs else None,
+        lower=_text(min(each.min_raw for each in bounded)) if is_sure else None,
+        upper=_text(max(each.max_raw for each in bounded)) if is_sure else None,
     )
 
 

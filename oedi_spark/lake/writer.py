@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.conversions import to_bytes
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import And, In
@@ -30,8 +29,7 @@ from pyiceberg.types import PrimitiveType
 from oedi_spark.contracts import Partition, Publication, StagedFile
 from oedi_spark.errors import CommitUnknownError, PublishError
 from oedi_spark.lake.catalog import commit_attempts, commit_uuid, field_ids, table_name
-from oedi_spark.lake.files import create_parent, open_uri
-from oedi_spark.lake.staging import describe_staged
+from oedi_spark.lake.staging import stage_table
 
 RUN_ID_PROPERTY = "oedi-spark.run-id"
 """In the summary of every snapshot that a run commits."""
@@ -120,22 +118,21 @@ def list_data_files(table: Table, partitions: Collection[Partition]) -> list[Dat
 
 
 def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: str) -> StagedFile:
-    """Stage a small table of one partition from the driver, as the tasks stage hours."""
+    """Stage a small table of one partition from the driver, as the tasks stage hours.
+
+    An optional column of the table that the rows lack is null to readers.
+
+    Raises:
+        PublishError: The rows lack a required column.
+    """
     uri = f"{table.location()}/data/{partition}/{run_id}.parquet"
-    filesystem, path = open_uri(uri)
-    create_parent(filesystem, path)
-    wanted = schema_to_pyarrow(table.schema())
-    collected: list[pq.FileMetaData] = []
-    with pq.ParquetWriter(
-        path,
-        wanted,
-        filesystem=filesystem,
-        compression="zstd",
-        store_schema=False,
-        metadata_collector=collected,
-    ) as writer:
-        writer.write_table(rows.select(wanted.names).cast(wanted))
-    return describe_staged(uri, partition, collected[0], field_ids(table))
+    have = set(rows.column_names)
+    lacking = [x.name for x in table.schema().fields if x.required and x.name not in have]
+    if lacking:
+        raise PublishError(table_name(table), f"the rows lack {', '.join(lacking)}")
+    typed = schema_to_pyarrow(table.schema(), include_field_ids=False)
+    wanted = pa.schema([field for field in typed if field.name in have])
+    return stage_table(uri, partition, rows.select(wanted.names).cast(wanted), field_ids(table))
 
 
 def _data_file(file: StagedFile, table: Table, schema: Schema) -> DataFile:

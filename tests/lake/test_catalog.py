@@ -75,11 +75,29 @@ def test_open_table_lies_below_the_warehouse(hourly: Table, tmp_path: Path) -> N
 def test_open_table_a_second_time_finds_the_same_table(
     hourly: Table, place: CatalogLocation
 ) -> None:
-    again = open_table(open_catalog(place), place, hourly_definition([_column("other_kwh")]))
+    again = open_table(open_catalog(place), place, hourly_definition([_column("total_kwh")]))
 
     assert again.metadata.table_uuid == hourly.metadata.table_uuid
     assert again.metadata_location == hourly.metadata_location
-    assert "other_kwh" not in field_ids(again)
+
+
+def test_open_table_adds_the_optional_columns_that_it_lacks(
+    hourly: Table, place: CatalogLocation
+) -> None:
+    again = open_table(open_catalog(place), place, hourly_definition([_column("other_kwh")]))
+
+    assert again.metadata.table_uuid == hourly.metadata.table_uuid
+    assert field_ids(again) == {**KEYS, "total_kwh": 6, "other_kwh": 7}
+
+
+def test_open_table_with_a_column_of_another_type_is_a_publish_error(
+    hourly: Table, place: CatalogLocation
+) -> None:
+    with pytest.raises(PublishError) as caught:
+        reserve_columns(hourly, [_column("upgrade")])
+
+    assert "its column upgrade is int, and this run has it as double" in str(caught.value)
+    assert caught.value.table == "eulp.hourly"
 
 
 def test_open_catalog_and_table_from_two_threads_make_one_table(place: CatalogLocation) -> None:
@@ -91,7 +109,7 @@ def test_open_catalog_and_table_from_two_threads_make_one_table(place: CatalogLo
 
     table = open_catalog(place).load_table(("eulp", "columns"))
     assert made == [str(table.metadata.table_uuid)] * 2
-    assert len(table.schema().fields) == 9
+    assert len(table.schema().fields) == 11
 
 
 def test_open_catalog_that_cannot_be_reached_is_a_publish_error(tmp_path: Path) -> None:

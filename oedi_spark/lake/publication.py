@@ -1,0 +1,144 @@
+"""Commit what a run staged, table by table, and the dictionary of all of it.
+
+The driver's half of stage 6 beside `writer.py`. Weights go first, then the hours that are
+joined to them, then the dictionary: at no moment do hours lack the weights of their run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.expressions import And, In
+from pyiceberg.table import Table
+
+from oedi_spark.contracts import Column, Partition, Publication, StagedFile
+from oedi_spark.contracts_metadata import MetadataPart
+from oedi_spark.lake.claim import Lake
+from oedi_spark.lake.writer import replace_partitions, stage_rows
+
+HOURLY, METADATA = "hourly", "metadata"
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What a run may publish: only partitions that passed the gate are in it."""
+
+    hours: Mapping[Partition, tuple[StagedFile, ...]]
+    columns: Mapping[Partition, Mapping[Column, int]]
+    """The measures of each partition of `hours`, with how many buildings have them."""
+    metadata: Mapping[Partition, MetadataPart]
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """Every partition that something is published of."""
+        return tuple(sorted(self.hours.keys() | self.metadata.keys()))
+
+    @property
+    def staged_hours(self) -> tuple[StagedFile, ...]:
+        """Every file of hours."""
+        return tuple(file for files in self.hours.values() for file in files)
+
+
+def publish(lake: Lake, harvest: Harvest, *, run_id: str) -> Iterator[Publication]:
+    """Commit each table, one snapshot each, and tell of each as soon as it is there.
+
+    Raises:
+        PublishError: A commit did not happen; what was told of before did.
+        CommitUnknownError: The catalog failed, and may have committed all the same.
+    """
+    if not harvest.partitions:
+        return
+    dictionary = _stage_dictionary(lake.columns, harvest, run_id)
+    parts = harvest.metadata
+    if lake.metadata is not None and lake.weights is not None and parts:
+        rows = [file for part in parts.values() for file in part.metadata]
+        weights = [part.weights for part in parts.values() if part.weights is not None]
+        yield replace_partitions(lake.weights, tuple(parts), weights, run_id=run_id)
+        yield replace_partitions(lake.metadata, tuple(parts), rows, run_id=run_id)
+    if harvest.hours:
+        yield replace_partitions(
+            lake.hourly, tuple(harvest.hours), harvest.staged_hours, run_id=run_id
+        )
+    yield replace_partitions(lake.columns, harvest.partitions, dictionary, run_id=run_id)
+
+
+def _stage_dictionary(table: Table, harvest: Harvest, run_id: str) -> list[StagedFile]:
+    """The dictionary of each partition: new where the run has it, as it was where it has not."""
+    kept = _kept_rows(table, harvest)
+    staged = []
+    for partition in harvest.partitions:
+        rows = [
+            *_hourly_rows(partition, harvest.columns.get(partition, {})),
+            *_metadata_rows(partition, harvest.metadata.get(partition)),
+            *kept.get(partition, ()),
+        ]
+        if rows:
+            names = table.schema().column_names
+            whole = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+            staged.append(stage_rows(table, partition, whole, run_id=run_id))
+    return staged
+
+
+def _kept_rows(table: Table, harvest: Harvest) -> dict[Partition, list[dict[str, object]]]:
+    """What the dictionary says of tables that this run leaves alone in its partitions."""
+    renewed = {
+        HOURLY: harvest.hours.keys(),
+        METADATA: harvest.metadata.keys(),
+    }
+    partly = [p for p in harvest.partitions if not all(p in have for have in renewed.values())]
+    if not partly or table.current_snapshot() is None:
+        return {}
+    kept: dict[Partition, list[dict[str, object]]] = {}
+    for row in table.scan(row_filter=_coarse(partly)).to_arrow().to_pylist():
+        partition = Partition(row["release"], row["state"], row["upgrade"])
+        if partition in partly and partition not in renewed[row.get("table_name") or HOURLY]:
+            kept.setdefault(partition, []).append(row)
+    return kept
+
+
+def _coarse(partitions: Collection[Partition]) -> And:
+    """A filter that every row of the partitions passes, and a few others."""
+    return And(
+        In(term="release", literals={each.release for each in partitions}),
+        In(term="state", literals={each.state for each in partitions}),
+        In(term="upgrade", literals={each.upgrade for each in partitions}),
+    )
+
+
+def _hourly_rows(partition: Partition, counts: Mapping[Column, int]) -> Iterable[dict[str, object]]:
+    for column, count in sorted(counts.items(), key=lambda item: item[0].name):
+        if count:
+            yield {
+                **_row(partition, HOURLY, column.name, column.source_name, column.unit),
+                "rule": column.rule,
+                "is_known": int(column.known),
+                "source_type": column.source_type or None,
+                "building_count": count,
+            }
+
+
+def _metadata_rows(partition: Partition, part: MetadataPart | None) -> Iterable[dict[str, object]]:
+    for column in sorted(part.columns, key=lambda each: each.name) if part else ():
+        yield {
+            **_row(partition, METADATA, column.name, column.source_name, column.unit),
+            "rule": "keep",
+            "is_known": 1,
+            "source_type": column.source_type,
+            "building_count": len(part.bldg_ids) if part else 0,
+        }
+
+
+def _row(
+    partition: Partition, table_name: str, name: str, source_name: str, unit: str
+) -> dict[str, object]:
+    return {
+        "release": partition.release,
+        "state": partition.state,
+        "upgrade": partition.upgrade,
+        "table_name": table_name,
+        "column_name": name,
+        "source_name": source_name,
+        "unit": unit,
+    }
