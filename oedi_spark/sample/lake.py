@@ -6,21 +6,40 @@ takes its place, so whoever reads meanwhile sees the old file or the new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from types import MappingProxyType
 
+import pyarrow as pa
+
 from oedi_spark.errors import ConfigError
 from oedi_spark.sample.files import build_table, encode_parquet, write_atomically
-from oedi_spark.sample.metadata import BuildingRecord, build_metadata
+from oedi_spark.sample.metadata import Extent, build_metadata
+from oedi_spark.sample.metadata_rows import (
+    BuildingRecord,
+    MetadataLayout,
+    is_annual_only,
+    resolve_metadata_layout,
+)
+from oedi_spark.sample.metadata_traps import (
+    BUILDING_TRAPS,
+    MetadataSite,
+    PlantedTrap,
+    assign_metadata_traps,
+    build_companions,
+    plant_building_traps,
+    spoil_metadata,
+    spoil_metadata_bytes,
+)
 from oedi_spark.sample.places import load_places
 from oedi_spark.sample.shapes import (
     IDS_PER_STATE,
     Setting,
+    Traits,
     apply_upgrade,
     build_energies,
     build_profile,
@@ -28,7 +47,10 @@ from oedi_spark.sample.shapes import (
     building_ids,
     is_applicable,
 )
+from oedi_spark.sample.strays import write_strays
 from oedi_spark.sample.traps import (
+    FOLDER_TRAPS,
+    METADATA_TRAPS,
     ROW_GROUP_ROWS,
     WHOLE_LAKE_TRAPS,
     LakeStyle,
@@ -56,12 +78,19 @@ DEFAULT_RELEASES = (
     ReleaseFolder("2022", "resstock_amy2018_release_1"),
 )
 _WRITERS = 4
+_VISITOR_SHARE = 0.5
 _Written = tuple[BuildingRecord, int | None]
 
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What to write. `buildings` counts per release and state; every upgrade holds the same."""
+    """What to write. `buildings` counts per release and state; every upgrade holds the same.
+
+    From ComStock 2024 release 2 on, the first building of a state also lies, the same series,
+    in the state named after it, where it is one more; it has weight in both (domain sheet §0.4).
+    A release without series (ResStock 2024.1) gets metadata only. `metadata`: `usual` for the
+    trees that a run needs, `all` for every one that the release has.
+    """
 
     releases: tuple[ReleaseFolder, ...] = DEFAULT_RELEASES
     states: tuple[str, ...] = ("CO",)
@@ -69,6 +98,7 @@ class SampleRequest:
     buildings: int = 8
     seed: int = 2018
     traps: tuple[Trap, ...] = ()
+    metadata: Extent = "usual"
 
 
 @dataclass(frozen=True)
@@ -76,7 +106,8 @@ class SampleReport:
     """What was written below `root`.
 
     `trapped` names the trap of each key. A trap of the whole lake stands under the
-    time-series folder of every release; several of them are joined by commas.
+    time-series folder of every release, one of a building under the key of its series, be it
+    there or not; several at one key are joined by commas.
     """
 
     root: Path
@@ -91,6 +122,7 @@ class _Plan:
     request: SampleRequest
     style: LakeStyle
     traps: Mapping[BuildingKey, Trap]
+    metadata_traps: Mapping[str, PlantedTrap]
 
 
 def write_sample_lake(out: Path, request: SampleRequest) -> SampleReport:
@@ -99,15 +131,20 @@ def write_sample_lake(out: Path, request: SampleRequest) -> SampleReport:
     An existing lake is overwritten file by file; files that the request does not name stay.
 
     Raises:
-        ConfigError: The request names what does not exist, or more traps than buildings.
+        ConfigError: The request names what does not exist, or more traps than there are
+            buildings or metadata files for; then nothing was written.
     """
     _require_valid(request)
+    sites = _metadata_sites(request) if METADATA_TRAPS.intersection(request.traps) else []
     plan = _Plan(
-        request, build_style(request.traps), assign_traps(request.traps, _trap_sites(request))
+        request,
+        build_style(request.traps),
+        assign_traps(request.traps, _trap_sites(request)),
+        assign_metadata_traps(request.traps, sites),
     )
-    trapped = _whole_lake_keys(request)
+    trapped = [(_key(one), trap) for one, trap in plan.traps.items()]
     data_sizes: list[int] = []
-    metadata_sizes: list[int] = []
+    metadata_sizes: dict[str, int] = {}
     for folder in dict.fromkeys(request.releases):
         records: list[BuildingRecord] = []
         for state in dict.fromkeys(request.states):
@@ -115,19 +152,27 @@ def write_sample_lake(out: Path, request: SampleRequest) -> SampleReport:
             for record, size in _write_buildings(out, plan, setting):
                 records.append(record)
                 data_sizes += [] if size is None else [size]
-        for name, table in build_metadata(folder, request.seed, records):
-            key = f"{BASE_PARTITION}/{folder.year}/{folder.name}/{name}"
-            metadata_sizes.append(write_atomically(out / key, encode_parquet(table)))
-    trapped |= {_key(one): trap.value for one, trap in plan.traps.items()}
+        records, planted = _plant_buildings(request, folder, records)
+        trapped += planted
+        metadata_sizes |= _write_metadata(out, plan, folder, records, trapped)
     strays = _write_strays(out, request)
-    trapped |= {key: trap for key, (trap, _) in strays.items()}
+    trapped += [(key, trap) for key, (trap, _) in strays.items()]
     return SampleReport(
         root=out,
         data_files=len(data_sizes),
         metadata_files=len(metadata_sizes),
-        size_bytes=sum(data_sizes) + sum(metadata_sizes) + sum(one for _, one in strays.values()),
-        trapped=MappingProxyType(trapped),
+        size_bytes=sum(data_sizes)
+        + sum(metadata_sizes.values())
+        + sum(one for _, one in strays.values()),
+        trapped=_join(_whole_lake_keys(request), trapped),
     )
+
+
+def _join(whole_lake: Mapping[str, str], trapped: Iterable[tuple[str, Trap]]) -> Mapping[str, str]:
+    joined = dict(whole_lake)
+    for key, trap in trapped:
+        joined[key] = f"{joined[key]},{trap.value}" if key in joined else trap.value
+    return MappingProxyType(joined)
 
 
 def _require_valid(request: SampleRequest) -> None:
@@ -146,10 +191,36 @@ def _require_valid(request: SampleRequest) -> None:
     ]
     if not 1 <= request.buildings <= IDS_PER_STATE:
         faults.append(f"buildings {request.buildings}: not from 1 to {IDS_PER_STATE:,}")
+    faults += _find_site_faults(request)
     named = {"release": request.releases, "state": request.states, "upgrade": request.upgrades}
     faults += [f"{name}: none given" for name, values in named.items() if not values]
     if faults:
         raise ConfigError("sample", faults)
+
+
+def _find_site_faults(request: SampleRequest) -> list[str]:
+    """Traps that the releases or the number of buildings leave no place for."""
+    asked = frozenset(request.traps)
+    faults = []
+    of_series = sorted((asked - METADATA_TRAPS) | (asked & BUILDING_TRAPS))
+    if of_series and all(map(is_annual_only, request.releases)):
+        faults.append(f"traps: {', '.join(of_series)}: no release of this sample has series")
+    if Trap.SERIES_WITHOUT_METADATA in asked and request.buildings < 2:
+        faults.append(f"traps: {Trap.SERIES_WITHOUT_METADATA} needs 2; ask for more buildings")
+    return faults
+
+
+def _with_series(request: SampleRequest) -> tuple[ReleaseFolder, ...]:
+    """The releases that have series, each once."""
+    return tuple(one for one in dict.fromkeys(request.releases) if not is_annual_only(one))
+
+
+def _visitors(request: SampleRequest, folder: ReleaseFolder) -> dict[int, tuple[str, str]]:
+    """Buildings that count in two states: home and the other, by bldg_id."""
+    if resolve_metadata_layout(folder) is not MetadataLayout.BY_TRACT:
+        return {}
+    neighbours = pairwise(dict.fromkeys(request.states))
+    return {_ids(request, folder, home)[0]: (home, other) for home, other in neighbours}
 
 
 def _ids(request: SampleRequest, folder: ReleaseFolder, state: str) -> tuple[int, ...]:
@@ -168,9 +239,36 @@ def _trap_sites(request: SampleRequest) -> list[list[BuildingKey]]:
             BuildingKey(folder, state, upgrade, bldg_id)
             for bldg_id in sorted(_ids(request, folder, state))
         ]
-        for folder in dict.fromkeys(request.releases)
+        for folder in _with_series(request)
         for state in dict.fromkeys(request.states)
     ]
+
+
+def _metadata_sites(request: SampleRequest) -> list[MetadataSite]:
+    """The metadata files that a trap may hit: lowest upgrade and first state first.
+
+    Which files there are depends on the ids alone, so blank buildings tell before any is drawn.
+    """
+    blank = Traits(building_type="", sqft=0.0, vintage="", heating_fuel="", weight=1.0)
+    states = list(dict.fromkeys(request.states))
+    sites = []
+    for folder in dict.fromkeys(request.releases):
+        cells = [(bldg_id, one, one) for one in states for bldg_id in _ids(request, folder, one)]
+        cells += [(one, other, home) for one, (home, other) in _visitors(request, folder).items()]
+        drafts = [
+            BuildingRecord(bldg_id, state, upgrade, True, blank, {}, simulated_in)
+            for bldg_id, state, simulated_in in cells
+            for upgrade in sorted(set(request.upgrades))
+        ]
+        drafts, _ = _plant_buildings(request, folder, drafts)
+        files = list(build_metadata(folder, request.seed, drafts, request.metadata))
+        files.sort(key=lambda one: (one.upgrade, states.index(one.state) if one.state else -1))
+        base = f"{BASE_PARTITION}/{folder.year}/{folder.name}"
+        sites += [
+            MetadataSite(folder.release, f"{base}/{one.key}", one.state, one.upgrade)
+            for one in files
+        ]
+    return sites
 
 
 def _whole_lake_keys(request: SampleRequest) -> dict[str, str]:
@@ -179,8 +277,44 @@ def _whole_lake_keys(request: SampleRequest) -> dict[str, str]:
         return {}
     return {
         timeseries_prefix(BASE_PARTITION, folder, DATA_PARTITION): ",".join(asked)
-        for folder in request.releases
+        for folder in _with_series(request)
     }
+
+
+def _plant_buildings(
+    request: SampleRequest, folder: ReleaseFolder, records: list[BuildingRecord]
+) -> tuple[list[BuildingRecord], list[tuple[str, Trap]]]:
+    """Plant the traps of buildings, in the first release that has series; key and trap."""
+    if not BUILDING_TRAPS.intersection(request.traps) or folder != _with_series(request)[0]:
+        return records, []
+    state, upgrade = request.states[0], min(request.upgrades)
+    records, hit = plant_building_traps(request.traps, records, state=state, upgrade=upgrade)
+    keys = {one: _key(BuildingKey(folder, state, upgrade, one)) for one in hit}
+    return records, [(keys[bldg_id], trap) for bldg_id, trap in hit.items()]
+
+
+def _write_metadata(
+    out: Path,
+    plan: _Plan,
+    folder: ReleaseFolder,
+    records: Sequence[BuildingRecord],
+    trapped: list[tuple[str, Trap]],
+) -> dict[str, int]:
+    """Write the metadata of a release; returns sizes by key and adds to `trapped`."""
+    sizes = {}
+    for file in build_metadata(folder, plan.request.seed, records, plan.request.metadata):
+        key = f"{BASE_PARTITION}/{folder.year}/{folder.name}/{file.key}"
+        planted = plan.metadata_traps.get(key)
+        if planted is None:
+            sizes[key] = write_atomically(out / key, encode_parquet(file.table))
+            continue
+        content = encode_parquet(spoil_metadata(planted, file))
+        content = spoil_metadata_bytes(planted.trap, content)
+        companions = build_companions(planted.trap, key, content)
+        trapped += [(one, planted.trap) for one in companions or (key,)]
+        for name, written in {key: content, **companions}.items():
+            sizes[name] = write_atomically(out / name, written)
+    return sizes
 
 
 def _write_buildings(out: Path, plan: _Plan, setting: Setting) -> Iterator[_Written]:
@@ -194,59 +328,65 @@ def _write_buildings(out: Path, plan: _Plan, setting: Setting) -> Iterator[_Writ
 def _write_building(
     out: Path, plan: _Plan, setting: Setting, bldg_id: int, position: int
 ) -> list[_Written]:
-    """Write one building under every upgrade. The size is None where a trap left no file.
+    """Write one building under every upgrade, in each of its states.
 
-    The records hold what was drawn, so a trap never shows in the metadata.
+    The size is None where a trap left no file, or the release has no series. The records hold
+    what was drawn, so a trap of the series never shows in the metadata.
     """
     written: list[_Written] = []
+    request, home = plan.request, setting.place.state
+    states = [home, *_visitors(request, setting.folder).get(bldg_id, ())[1:]]
     baseline = build_profile(setting, bldg_id, position)
-    for upgrade in sorted(set(plan.request.upgrades)):
+    for upgrade in sorted(set(request.upgrades)):
         profile = apply_upgrade(setting, baseline, upgrade)
         energies = build_energies(profile, setting.family)
-        building = BuildingKey(setting.folder, setting.place.state, upgrade, bldg_id)
-        trap = plan.traps.get(building)
-        table = build_table(setting, profile, energies)
-        table = spoil_table(trap, apply_style(table, plan.style))
-        rows = ROW_GROUP_ROWS if trap is Trap.MULTI_ROW_GROUPS else None
-        content = spoil_bytes(trap, encode_parquet(table, row_group_rows=rows))
-        path = out / _key(building)
-        if content is None:
-            path.unlink(missing_ok=True)
         record = BuildingRecord(
             bldg_id=bldg_id,
-            state=setting.place.state,
+            state=home,
             upgrade=upgrade,
             applicable=is_applicable(position, upgrade),
             traits=profile.traits,
             annual_kwh={one: float(load.sum()) for one, load in energies.items()},
+            simulated_in=home,
         )
-        written.append((record, None if content is None else write_atomically(path, content)))
+        table = None
+        if not is_annual_only(setting.folder):
+            table = apply_style(build_table(setting, profile, energies), plan.style)
+        for state in states:
+            building = BuildingKey(setting.folder, state, upgrade, bldg_id)
+            size = None if table is None else _write_series(out, plan, building, table)
+            written.append((record if state == home else _visit(record, state), size))
     return written
 
 
-def _write_strays(out: Path, request: SampleRequest) -> dict[str, tuple[str, int]]:
-    """Put files that are no buildings of the folder into the first one: key, trap, size."""
+def _visit(record: BuildingRecord, state: str) -> BuildingRecord:
+    """The same building where it stands for another state's stock, with a weight of its own."""
+    traits = replace(record.traits, weight=record.traits.weight * _VISITOR_SHARE)
+    return replace(record, state=state, traits=traits)
+
+
+def _write_series(out: Path, plan: _Plan, building: BuildingKey, table: pa.Table) -> int | None:
+    """Write one building file with the trap it may have; returns the size, None for no file."""
+    trap = plan.traps.get(building)
+    rows = ROW_GROUP_ROWS if trap is Trap.MULTI_ROW_GROUPS else None
+    content = spoil_bytes(trap, encode_parquet(spoil_table(trap, table), row_group_rows=rows))
+    path = out / _key(building)
+    if content is None:
+        path.unlink(missing_ok=True)
+        return None
+    return write_atomically(path, content)
+
+
+def _write_strays(out: Path, request: SampleRequest) -> dict[str, tuple[Trap, int]]:
+    """Put files that are no buildings of the folder into the first one: trap and size, by key."""
+    if not FOLDER_TRAPS.intersection(request.traps):
+        return {}
     upgrade = min(request.upgrades)
     prefix = partition_prefix(
         BASE_PARTITION,
-        request.releases[0],
+        _with_series(request)[0],
         DATA_PARTITION,
         state=request.states[0],
         upgrade=upgrade,
     )
-    contents: dict[str, tuple[Trap, bytes]] = {}
-    if Trap.STRAY_FILES in request.traps:
-        stray_names = ("_SUCCESS", "notes.txt", "123-0.parquet.tmp", f"456-{upgrade + 1}.parquet")
-        contents |= dict.fromkeys(stray_names, (Trap.STRAY_FILES, b"no building\n"))
-    if Trap.HOSTILE_NAME in request.traps:
-        contents[f"789'\"\n-{upgrade}.parquet"] = (Trap.HOSTILE_NAME, b"no building\n")
-    written = {}
-    for name, (trap, content) in contents.items():
-        try:
-            size = write_atomically(out / prefix / name, content)
-        except OSError:
-            if trap is not Trap.HOSTILE_NAME:
-                raise
-        else:
-            written[f"{prefix}/{name}"] = (trap.value, size)
-    return written
+    return write_strays(out, prefix, upgrade=upgrade, traps=request.traps)

@@ -124,6 +124,8 @@ def build_profile(setting: Setting, bldg_id: int, position: int) -> Profile:
     home = choose_home(rng, has_pv=position % 6 == 3)
     vintage = _HOME_VINTAGES[int(rng.integers(len(_HOME_VINTAGES)))]
     weight = {"2024": 252.3016, "2025": 253.9037}.get(setting.folder.year, 242.1310)
+    if setting.folder.name.startswith("resstock_dataset_2024.1"):
+        weight = 63.0753
     traits = Traits(home.kind.name, home.sqft, vintage, home.heating_fuel, weight)
     loads = build_home_loads(home, clock=setting.clock, weather=setting.weather, rng=rng)
     return Profile(bldg_id, position, traits, loads)

@@ -75,6 +75,38 @@ class Trap(StrEnum):
     """Beside the first folder's buildings: `_SUCCESS`, a note, a `.tmp`, another upgrade's file."""
     HOSTILE_NAME = "hostile_name"
     """A name with quotes and a line break, where the file system allows it."""
+    METADATA_UNREADABLE = "metadata_unreadable"
+    """A sound footer, and zeros where the pages were."""
+    METADATA_TRUNCATED = "metadata_truncated"
+    """The last third of the bytes is missing, and with it the footer."""
+    METADATA_MISSING_WEIGHT = "metadata_missing_weight"
+    """No column `weight`."""
+    METADATA_NULL_WEIGHT = "metadata_null_weight"
+    """The first row has no weight."""
+    METADATA_NEGATIVE_WEIGHT = "metadata_negative_weight"
+    """The first row's weight is below zero."""
+    METADATA_DUPLICATE_ROWS = "metadata_duplicate_rows"
+    """The first row comes again at the end."""
+    METADATA_WRONG_STATE = "metadata_wrong_state"
+    """A state's file whose rows are of another state, geographies included."""
+    METADATA_WRONG_UPGRADE = "metadata_wrong_upgrade"
+    """`upgrade` is one more than the name of the file says."""
+    METADATA_BLDG_ID_IN_INDEX = "metadata_bldg_id_in_index"
+    """`bldg_id` is the pandas index, so the column is called `__index_level_0__`."""
+    METADATA_NONE_LITERALS = "metadata_none_literals"
+    """The first row's `in.heating_fuel` is the text "None", which is a value."""
+    METADATA_MIXED_TYPES = "metadata_mixed_types"
+    """`in.airtightness` is int64 in one state, double in the next, and typed null in a third."""
+    METADATA_ALL_NULL_COLUMN = "metadata_all_null_column"
+    """`in.vintage` is all null, and typed null (int32 in parquet)."""
+    METADATA_WITHOUT_SERIES = "metadata_without_series"
+    """A building of the metadata that was never simulated: no series has its id."""
+    SERIES_WITHOUT_METADATA = "series_without_metadata"
+    """A building whose series is there, and no metadata file of its state names it."""
+    METADATA_TWO_SPELLINGS = "metadata_two_spellings"
+    """The same file twice, as `baseline` and as `upgrade0` (or `upgrade05` and `upgrade5`)."""
+    METADATA_STRAY_FILE = "metadata_stray_file"
+    """Beside a metadata file: `_SUCCESS`, a note, and a `.tmp`."""
 
 
 WHOLE_LAKE_TRAPS = frozenset(
@@ -87,6 +119,8 @@ WHOLE_LAKE_TRAPS = frozenset(
     }
 )
 FOLDER_TRAPS = frozenset({Trap.STRAY_FILES, Trap.HOSTILE_NAME})
+METADATA_TRAPS = frozenset(trap for trap in Trap if "metadata" in trap)
+"""Those that `metadata_traps.py` plants; every other trap lies among the series."""
 ROW_GROUP_ROWS = 7_001
 _NOT_PARQUET = b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>\n'
 _UNIT = re.compile(
@@ -132,13 +166,13 @@ def assign_traps(
     """Give every single-file trap a building of its own.
 
     Args:
-        traps: What was asked for; whole-lake and folder traps are passed over.
+        traps: What was asked for; whole-lake, folder and metadata traps are passed over.
         folders: The buildings that may be hit, folder by folder, in order of `bldg_id`.
 
     Raises:
         ConfigError: There are more traps than buildings.
     """
-    asked = set(traps) - WHOLE_LAKE_TRAPS - FOLDER_TRAPS
+    asked = set(traps) - WHOLE_LAKE_TRAPS - FOLDER_TRAPS - METADATA_TRAPS
     free = [building for folder in folders for building in folder]
     first = {folder[0] for folder in folders if folder}
     assigned: dict[BuildingKey, Trap] = {}
@@ -159,10 +193,10 @@ def apply_style(table: pa.Table, style: LakeStyle) -> pa.Table:
     """Spell and type a sound file as the whole-lake traps want it."""
     if style.interval_beginning:
         quarter = pa.scalar(timedelta(minutes=15), pa.duration(table["timestamp"].type.unit))
-        table = _replace(table, "timestamp", pc.subtract(table["timestamp"], quarter))
+        table = replace_column(table, "timestamp", pc.subtract(table["timestamp"], quarter))
     if style.int64_nanos:
         nanos = table["timestamp"].cast(pa.timestamp("ns")).cast(pa.int64())
-        table = _replace(table, "timestamp", nanos)
+        table = replace_column(table, "timestamp", nanos)
     if style.float32:
         fields = [
             field.with_type(pa.float32()) if field.type == pa.float64() else field
@@ -199,7 +233,7 @@ def spoil_bytes(trap: Trap | None, content: bytes) -> bytes | None:
     return _NOT_PARQUET if trap is Trap.NOT_PARQUET else content
 
 
-def _replace(table: pa.Table, name: str, values: pa.ChunkedArray | pa.Array) -> pa.Table:
+def replace_column(table: pa.Table, name: str, values: pa.ChunkedArray | pa.Array) -> pa.Table:
     """Put other values, of whatever type, in a column's place."""
     return table.set_column(table.column_names.index(name), name, values)
 
@@ -226,7 +260,9 @@ def _with_hits(table: pa.Table, name: str, value: float | None) -> pa.Table:
     hit = np.zeros(table.num_rows, dtype=bool)
     hit[list(_HIT_ROWS)] = True
     scalar = pa.scalar(value, table.schema.field(name).type)
-    return _replace(table, name, pc.if_else(pa.array(hit), scalar, table[name].combine_chunks()))
+    return replace_column(
+        table, name, pc.if_else(pa.array(hit), scalar, table[name].combine_chunks())
+    )
 
 
 def _move_stamp(table: pa.Table, minutes: int) -> pa.Table:
@@ -235,7 +271,7 @@ def _move_stamp(table: pa.Table, minutes: int) -> pa.Table:
     counts = table["timestamp"].cast(pa.int64()).to_numpy().copy()
     quarter = int(counts[1] - counts[0])
     counts[len(counts) // 2] += quarter * minutes // 15
-    return _replace(table, "timestamp", pa.array(counts).cast(field.type))
+    return replace_column(table, "timestamp", pa.array(counts).cast(field.type))
 
 
 def _swap_rows(table: pa.Table) -> pa.Table:
@@ -245,12 +281,12 @@ def _swap_rows(table: pa.Table) -> pa.Table:
 
 
 def _raise_bldg_id(table: pa.Table) -> pa.Table:
-    return _replace(table, "bldg_id", pc.add(table["bldg_id"], 1))
+    return replace_column(table, "bldg_id", pc.add(table["bldg_id"], 1))
 
 
 def _total_as_text(table: pa.Table) -> pa.Table:
     name = _electricity_total(table)
-    return _replace(table, name, table[name].cast(pa.string()))
+    return replace_column(table, name, table[name].cast(pa.string()))
 
 
 def _without_unused_fuel(table: pa.Table) -> pa.Table:
@@ -270,14 +306,14 @@ def _with_battery(table: pa.Table) -> pa.Table:
 
 
 def _with_null_type(table: pa.Table) -> pa.Table:
-    return _replace(table, _first_zero_column(table), pa.nulls(table.num_rows))
+    return replace_column(table, _first_zero_column(table), pa.nulls(table.num_rows))
 
 
 def _as_utc(table: pa.Table) -> pa.Table:
     kind = table.schema.field("timestamp").type
     unit = kind.unit if pa.types.is_timestamp(kind) else "ns"
     stamps = table["timestamp"].cast(pa.timestamp(unit)).cast(pa.int64())
-    return _replace(table, "timestamp", stamps.cast(pa.timestamp(unit, tz="UTC")))
+    return replace_column(table, "timestamp", stamps.cast(pa.timestamp(unit, tz="UTC")))
 
 
 _TABLE_TRAPS: Mapping[Trap, Callable[[pa.Table], pa.Table]] = MappingProxyType(

@@ -85,4 +85,7 @@ def test_build_stamps_names_the_end_of_each_quarter(release: str, first: str, la
 
 def test_resolve_series_year_counts_the_rows_that_the_release_registry_expects() -> None:
     for folder, facts in load_releases().items():
+        if facts.interval_count is None:  # no series at all
+            assert folder == ReleaseFolder("2024", "resstock_dataset_2024.1/resstock_tmy3")
+            continue
         assert resolve_series_year(folder).interval_count == facts.interval_count, folder

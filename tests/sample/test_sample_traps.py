@@ -19,7 +19,13 @@ from oedi_spark.sample.lake import (
     SampleRequest,
     write_sample_lake,
 )
-from oedi_spark.sample.traps import FOLDER_TRAPS, WHOLE_LAKE_TRAPS, Trap, respell
+from oedi_spark.sample.traps import (
+    FOLDER_TRAPS,
+    METADATA_TRAPS,
+    WHOLE_LAKE_TRAPS,
+    Trap,
+    respell,
+)
 from oedi_spark.source.layout import (
     ReleaseFolder,
     parse_building_key,
@@ -30,7 +36,7 @@ from oedi_spark.source.layout import (
 COMSTOCK, RESSTOCK = DEFAULT_RELEASES
 SERIES = timeseries_prefix(BASE_PARTITION, COMSTOCK, DATA_PARTITION)
 SINGLE_FILE_TRAPS = tuple(
-    trap for trap in Trap if trap not in WHOLE_LAKE_TRAPS and trap not in FOLDER_TRAPS
+    trap for trap in Trap if trap not in WHOLE_LAKE_TRAPS | FOLDER_TRAPS | METADATA_TRAPS
 )
 TOTAL = "out.electricity.total.energy_consumption"
 
