@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from oedi_spark import __version__, config_json
+from oedi_spark.cli_columns import columns
+from oedi_spark.cli_releases import releases_app
 from oedi_spark.config import RunConfig, load_config_with_notes
+from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError, OediSparkError
 from oedi_spark.log import configure_logs, get_logger
 from oedi_spark.session import start_in_background, submit_environment
@@ -33,6 +36,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Check and convert configs.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(releases_app, name="releases")
+app.command()(columns)
 
 _log = get_logger(__name__)
 
@@ -77,11 +82,6 @@ def _invoke(arguments: Sequence[str], spark: Future[SparkSession] | None = None)
     return 0
 
 
-def _plain_console() -> Console:
-    """For tables that hold names from outside: no markup, and wide enough in a pipe."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
 def _guarded(work: Callable[[], int]) -> int:
     try:
         return work()
@@ -112,27 +112,27 @@ def run(
 def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption = None) -> None:
     """Print what a run would read, per partition; nothing is written."""
     from oedi_spark import pipeline
+    from oedi_spark.plan import explain_plan
 
     found = pipeline.plan(_load(config, state=state, upgrades=upgrades, to_file=False))
-    table = Table("partition", "files", "MiB", "missing", "surplus", "release", box=None)
+    head = ("partition", "files", "MiB", "missing", "surplus", "metadata", "no series")
+    table = Table(*head, "no metadata", box=None)
     for each in found.partitions:
+        covered = each.coverage
         table.add_row(
             str(each.partition),
             f"{each.file_count:,}",
             f"{each.size_bytes / 2**20:,.1f}",
             f"{len(each.missing_buildings):,}" if each.file_count else "all",
             f"{len(each.surplus):,}",
-            "registered" if each.is_registered else "unknown, taken from the files",
+            f"{covered.building_count:,} in {covered.file_count:,}" if not covered.gap else "none",
+            f"{len(covered.without_series):,}",
+            f"{len(covered.without_metadata):,}",
         )
-    out = _plain_console()
+    out = plain_console()
     out.print(table)
-    for each in found.partitions:
-        for bldg_id in each.missing_buildings:
-            out.print(f"missing  {each.partition}  bldg_id {bldg_id}")
-        for key, why in each.surplus.items():
-            out.print(f"surplus  {why}  {key.encode('unicode_escape').decode()}")
-    total = sum(each.size_bytes for each in found.partitions)
-    out.print(f"{len(found.index.files):,} files, {total / 2**20:,.1f} MiB")
+    for line in explain_plan(found):
+        out.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -143,7 +143,7 @@ def look(config: ConfigPath, rows: Annotated[int, typer.Option(min=1)] = 5) -> N
 
     place = catalog_location(_load(config, to_file=False))
     looks = look_at_hours(place, ELECTRICITY, row_count=rows)
-    out = _plain_console()
+    out = plain_console()
     if not looks:
         out.print("There is no hourly table yet: run `oedi-spark run` first.")
         return
@@ -192,6 +192,9 @@ def sample(
     upgrade: Annotated[list[int] | None, typer.Option(help="0; repeatable.")] = None,
     seed: int = 2018,
     trap: Annotated[list[str] | None, typer.Option(help="Plant a known fault.")] = None,
+    all_metadata: Annotated[
+        bool, typer.Option("--all-metadata", help="Every metadata tree, not the usual ones.")
+    ] = False,
 ) -> None:
     """Write a deterministic piece of the OEDI bucket: oedi-spark sample --out build/lake."""
     from oedi_spark.sample.lake import SampleRequest, write_sample_lake
@@ -208,6 +211,7 @@ def sample(
         buildings=buildings,
         seed=seed,
         traps=tuple(map(Trap, trap or ())),
+        metadata="all" if all_metadata else "usual",
     )
     report = write_sample_lake(out, request)
     typer.echo(

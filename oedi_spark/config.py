@@ -180,8 +180,8 @@ class JobConfig(_Section):
         bad = [one for one in counties if not _COUNTY.fullmatch(one)]
         if bad and counties != [ALL]:
             raise ValueError(f'{quote(bad)} is no county; write G0800590, or "{ALL}" alone')
-        if info.data.get("relative_metadata_prefix_type") == 3:
-            why = "version 3 is aggregated by state, it has no counties"
+        if (version := info.data.get("relative_metadata_prefix_type")) in (1, 3):
+            why = f"version {version} has one file for each state and none for a county"
             raise ValueError(f"{why}: remove counties or use 2; got {quote(counties)}")
         return tuple(dict.fromkeys(counties))
 

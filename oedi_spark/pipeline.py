@@ -5,57 +5,53 @@ config → indexer → reader → rollup → quality → writer → tracker
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-from py4j.protocol import Py4JError
-
 from oedi_spark.config import RunConfig
-from oedi_spark.contracts import Batch, BatchResult, Column, Partition, PartitionListing
+from oedi_spark.contracts import Column, PartitionListing
 from oedi_spark.errors import (
     EXIT_COMPLETE,
     EXIT_DISCREPANCIES,
-    FileFault,
+    FanOutError,
     OediSparkError,
+    PublishError,
     QualityGateError,
-    SessionError,
 )
-from oedi_spark.lake.catalog import CatalogLocation, field_ids, reserve_columns
+from oedi_spark.lake.catalog import (
+    CatalogLocation,
+    field_ids,
+    reserve_columns,
+    reserve_metadata_columns,
+)
 from oedi_spark.lake.claim import Lake, claim_lake
+from oedi_spark.lake.landing import landing_uri, remove_superseded
+from oedi_spark.lake.publication import Harvest, publish
 from oedi_spark.lake.staging import KEY_COLUMNS
-from oedi_spark.lake.writer import replace_partitions, stage_rows
 from oedi_spark.log import get_logger
-from oedi_spark.plan import BatchSizing, Plan, build_batches, build_plan
-from oedi_spark.source.indexer import Selection, index_files
-from oedi_spark.source.storage import SourceLocation, Storage, open_storage
+from oedi_spark.plan import BatchSizing, Plan, build_batches, build_metadata_batches
+from oedi_spark.source.storage import SourceLocation
+from oedi_spark.survey import peek_columns, survey
+from oedi_spark.tasks import run_batches, run_metadata_batches, wait_for_spark
 from oedi_spark.tracking.progress import Progress, beat_file
 from oedi_spark.tracking.summary import RunSummary, write_summary
 from oedi_spark.tracking.tracker import RunTracker
-from oedi_spark.tracking.transitions import TransitionsParam
-from oedi_spark.transform.batch import MAX_FILE_BYTES, TaskSettings, run_batch
+from oedi_spark.transform.batch import TaskSettings
+from oedi_spark.transform.metadata_batch import MetadataSettings
 from oedi_spark.transform.quality import judge_partitions
-from oedi_spark.transform.reader import read_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _log = get_logger(__name__)
 
-SPARK_START_LIMIT_S = 1200.0
-"""A cluster may be busy; after this the run ends."""
-
 _MAX_WAVES = 3
 """Every file's columns are known after the first wave; the second is the last that can be due."""
-
-_PEEKED_PARTITIONS = 32
-"""Of how many partitions per release one file is looked at before columns are reserved."""
 
 
 def plan(config: RunConfig) -> Plan:
@@ -64,14 +60,7 @@ def plan(config: RunConfig) -> Plan:
     Raises:
         SourceError: Nothing to read, or a folder could not be listed.
     """
-    index = index_files(
-        source_location(config),
-        [Selection(job.folder, job.states, job.upgrades) for job in config.job_specific],
-        base=config.base_partition,
-        data_partition=config.data_partition_in_release,
-        workers=config.settings.listing_workers,
-    )
-    return build_plan(index)
+    return survey(config, source_location(config))
 
 
 def run(
@@ -117,7 +106,8 @@ def _run(
         tracker.record_plan(found)
         peeked = peek_columns(found, location)
     known = [column for columns in peeked.values() for column in columns.values()]
-    with claim_lake(catalog_place, tracker.run_id, tracker.partitions, known) as lake:
+    described = found.metadata.columns() if found.metadata.index.files else None
+    with claim_lake(catalog_place, tracker.run_id, tracker.partitions, known, described) as lake:
         settings = TaskSettings(
             location=location,
             data_uri=f"{lake.hourly.location()}/data",
@@ -127,24 +117,17 @@ def _run(
             strict_columns=config.settings.strict_columns,
         )
         with tracker.stage("reader", "rollup"):
-            session = _started(spark)
+            session = wait_for_spark(spark)
+            _take_metadata(config, tracker, found, lake, session)
             with beat_file(str(session.sparkContext.master), Path(config.settings.log_dir)) as path:
                 settings = replace(settings, beat_path=path)
                 _roll_up(config, tracker, found, settings, lake, peeked, session)
         with tracker.stage("quality"):
             withheld = _judge(config, tracker)
         with tracker.stage("writer"):
-            _publish(tracker, lake)
+            _publish(config, tracker, lake)
     if withheld:
         raise QualityGateError(withheld, config.settings.max_failed_fraction)
-
-
-def _started(spark: Future[SparkSession]) -> SparkSession:
-    """The session, once it is there."""
-    try:
-        return spark.result(SPARK_START_LIMIT_S)
-    except Exception as error:
-        raise SessionError("Spark did not start", f"{type(error).__name__}: {error}") from error
 
 
 def source_location(config: RunConfig) -> SourceLocation:
@@ -164,6 +147,11 @@ def source_location(config: RunConfig) -> SourceLocation:
     )
 
 
+def output_uri(config: RunConfig) -> str:
+    """`output_dir` as a URI, without a trailing slash."""
+    return f"file://{config.output_root}" if config.output_is_local else config.output_root
+
+
 def catalog_location(config: RunConfig) -> CatalogLocation:
     """Where the config says the tables are."""
     root = config.output_root
@@ -174,7 +162,7 @@ def catalog_location(config: RunConfig) -> CatalogLocation:
         kind=config.catalog.type,
         name=config.catalog.name,
         database=config.catalog.database,
-        warehouse_uri=f"file://{root}/warehouse" if config.output_is_local else f"{root}/warehouse",
+        warehouse_uri=f"{output_uri(config)}/warehouse",
         uri=uri,
     )
 
@@ -184,36 +172,39 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def peek_columns(found: Plan, location: SourceLocation) -> dict[str, dict[str, Column]]:
-    """The measures of each release, by canonical name, from one file of each of a few partitions.
+def _take_metadata(
+    config: RunConfig, tracker: RunTracker, found: Plan, lake: Lake, spark: SparkSession
+) -> None:
+    """Land and stage the metadata: before the hours, because a join that would miscount ends all.
 
-    Not more than a start: a file that has a column besides these is put off by its task, and
-    read again once the table has that column. An unreadable file here is left to its task.
+    Raises:
+        FanOutError: Rows or weight would change when series meet their weights.
     """
-    chosen: list[PartitionListing] = []
-    for release in found.facts:
-        listings = [x for x in found.index.listings if x.partition.release == release and x.files]
-        chosen += listings[:: max(1, -(-len(listings) // _PEEKED_PARTITIONS))]
-    columns: dict[str, dict[str, Column]] = {release: {} for release in found.facts}
-    with ThreadPoolExecutor(8) as pool:
-        looks = pool.map(lambda listing: _peek(listing, open_storage(location)), chosen)
-        for listing, look in zip(chosen, looks, strict=True):
-            columns[listing.partition.release].update({column.name: column for column in look})
-    return columns
-
-
-def _peek(listing: PartitionListing, storage: Storage) -> tuple[Column, ...]:
-    """The measures of the first of a partition's middle, first and last file that can be read."""
-    count = len(listing.files)
-    for at in dict.fromkeys((count // 2, 0, count - 1)):
-        file = listing.files[at]
-        if file.size_bytes > MAX_FILE_BYTES:
-            continue
-        try:
-            return read_columns(storage.read_file(file.key, etag=file.etag))
-        except FileFault:
-            continue
-    return ()
+    if lake.metadata is None or lake.weights is None:
+        return
+    settings = MetadataSettings(
+        location=source_location(config),
+        landing_root_uri=output_uri(config),
+        metadata_uri=lake.metadata.location(),
+        weights_uri=lake.weights.location(),
+        run_id=tracker.run_id,
+    )
+    table, due = lake.metadata, None
+    for _ in range(_MAX_WAVES):
+        batches = build_metadata_batches(found, field_ids(table), field_ids(lake.weights))
+        results = run_metadata_batches(
+            spark, [each for each in batches if due is None or each.number in due], settings
+        )
+        tracker.record_metadata([result for result in results if not result.late])
+        for each in (result.fan_out for result in results if result.fan_out):
+            raise FanOutError(each.what, on=each.on, rows=each.rows, weight=each.weight)
+        due = {result.batch_number for result in results if result.late}
+        if not due:
+            return
+        late = [column for result in results for column in result.late]
+        _log.info("metadata columns found late", columns=sorted({each.name for each in late}))
+        table = reserve_metadata_columns(table, late)
+    raise PublishError("metadata", f"columns kept turning up: {[each.name for each in late][:5]}")
 
 
 def _roll_up(
@@ -241,7 +232,12 @@ def _roll_up(
             slots=spark.sparkContext.defaultParallelism,
         )
         batches = build_batches(listings, ids, sizing)
-        results = run_batches(spark, batches, settings, tracker, progress)
+        carried: dict[int, int] = {}
+        try:
+            with tracker.timed_batches():
+                results = run_batches(spark, batches, settings, progress, carried)
+        finally:
+            tracker.record_transitions(carried)
         partition_of = {batch.number: batch.partition for batch in batches}
         tracker.record_results(results, partition_of)
         late = {ordinal for result in results for ordinal in result.deferred}
@@ -257,51 +253,6 @@ def _roll_up(
             known[release].update({c.name: c for c in result.columns if c.rule != "omit"})
         _log.info("columns found late", files=len(late), columns=sorted({c.name for c in fresh}))
         hourly = reserve_columns(hourly, fresh)
-
-
-def run_batches(
-    spark: SparkSession,
-    batches: Sequence[Batch],
-    settings: TaskSettings,
-    tracker: RunTracker,
-    progress: Progress,
-) -> list[BatchResult]:
-    """One Spark task per batch; waits and shows progress meanwhile.
-
-    Raises:
-        SessionError: A task failed for a reason that has nothing to do with the data.
-    """
-    context = spark.sparkContext
-    transitions = context.accumulator({}, TransitionsParam())
-
-    def task(batch: Batch) -> BatchResult:
-        return run_batch(
-            batch, settings, lambda ordinal, seen: transitions.add({ordinal: int(seen)})
-        )
-
-    rows = context.parallelize(batches, max(1, len(batches))).map(task)
-    try:
-        with tracker.timed_batches(), ThreadPoolExecutor(1) as pool, progress.shown():
-            work = pool.submit(rows.collect)
-            try:
-                while not work.done():
-                    progress.wait(work)
-                    progress.advance(len(transitions.value))
-            except BaseException:
-                context.cancelAllJobs()
-                raise
-            return work.result()
-    except Py4JError as error:
-        raise SessionError("a task failed", _task_failure(error)) from error
-    finally:
-        tracker.record_transitions(dict(transitions.value))
-
-
-def _task_failure(error: Py4JError) -> str:
-    """The line of a failed job's message that names the fault in the task."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception)\b.*: ", line)]
-    return (named or lines)[0][:500]
 
 
 def _only(
@@ -329,43 +280,38 @@ def _judge(config: RunConfig, tracker: RunTracker) -> list[str]:
     return [str(verdict) for verdict in tracker.verdicts if not verdict.is_published]
 
 
-def _publish(tracker: RunTracker, lake: Lake) -> None:
-    """Commit the hours of every partition that passed, and then the dictionary of them."""
-    published = [verdict.partition for verdict in tracker.verdicts if verdict.is_published]
-    if not published:
-        return
-    run_id = tracker.run_id
-    staged = [file for file in tracker.staged if file.partition in set(published)]
-    rows = [
-        stage_rows(lake.columns, partition, rows, run_id=run_id)
-        for partition in published
-        if (rows := _dictionary(partition, tracker.columns[partition])).num_rows
-    ]
-    lake.leases.require_held(run_id)
-    hours = replace_partitions(lake.hourly, published, staged, run_id=run_id)
-    tracker.record_publication(hours, staged)
-    tracker.record_publication(replace_partitions(lake.columns, published, rows, run_id=run_id))
-
-
-def _dictionary(partition: Partition, counts: Mapping[Column, int]) -> pa.Table:
-    """The rows of `columns` for one partition, one per measure and spelling."""
-    return pa.Table.from_pylist(
-        [
-            {
-                "release": partition.release,
-                "state": partition.state,
-                "upgrade": partition.upgrade,
-                "column_name": column.name,
-                "source_name": column.source_name,
-                "unit": column.unit,
-                "rule": column.rule,
-                "is_known": int(column.known),
-                "building_count": count,
-            }
-            for column, count in sorted(counts.items(), key=lambda item: item[0].name)
-            if count
-        ]
+def _harvest(tracker: RunTracker) -> Harvest:
+    """What may be published: hours that passed, and metadata unless its hours did not."""
+    passed = {verdict.partition for verdict in tracker.verdicts if verdict.is_published}
+    withheld = {verdict.partition for verdict in tracker.verdicts} - passed
+    return Harvest(
+        hours={
+            partition: tuple(file for file in tracker.staged if file.partition == partition)
+            for partition in passed
+        },
+        columns={partition: tracker.columns[partition] for partition in passed},
+        metadata={
+            partition: part
+            for partition, part in tracker.metadata.parts.items()
+            if partition not in withheld
+        },
     )
+
+
+def _publish(config: RunConfig, tracker: RunTracker, lake: Lake) -> None:
+    """Commit every table; then remove the copies of metadata that this run's take the place of."""
+    harvest = _harvest(tracker)
+    lake.leases.require_held(tracker.run_id)
+    for publication in publish(lake, harvest, run_id=tracker.run_id):
+        is_hourly = publication.is_hourly
+        tracker.record_publication(publication, harvest.staged_hours if is_hourly else ())
+    root_uri = output_uri(config)
+    for folder, files in tracker.metadata.landing_folders().items():
+        keep = [landing_uri(root_uri, listing, file) for listing, file in files]
+        try:
+            remove_superseded(root_uri, folder, keep)
+        except PublishError as error:  # the tables are committed; the next run tries again
+            tracker.metadata.notes.append(str(error))
 
 
 def _summarise(tracker: RunTracker, error: BaseException | None) -> RunSummary:

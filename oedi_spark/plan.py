@@ -5,9 +5,11 @@ The plan is data: `oedi-spark plan` prints it, `pipeline.run` executes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+
+import numpy as np
 
 from oedi_spark.contracts import (
     Batch,
@@ -17,12 +19,17 @@ from oedi_spark.contracts import (
     ReleaseFacts,
     SourceFile,
 )
+from oedi_spark.contracts_metadata import Gap, MetadataBatch
+from oedi_spark.coverage import Coverage, MetadataFindings, compare_buildings
 
 OUTPUT_SHARES = {"comstock": 0.15, "resstock": 0.3}
 """Bytes of staged hours per byte of building file, by product. Measured on real buildings:
 ComStock 2024 R1 0.04 (the same few buildings over and over) to 0.19, ResStock 2022 R1 0.3."""
 
 _MAX_SPLITS_PER_SLOT = 4
+
+_MAX_METADATA_ROWS = 200_000
+"""Of a national file at once: some 300 columns of them are half a GB."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,15 @@ class PartitionPlan:
     missing_buildings: tuple[int, ...]
     surplus: Mapping[str, str]
     is_registered: bool
+    coverage: Coverage = field(default_factory=Coverage)
+    expects_series: bool = True
+    """False for a release that has annual results only."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that was asked for was at least listed."""
+        has_series = bool(self.file_count) and not self.missing_buildings
+        return (has_series or not self.expects_series) and self.coverage.is_whole
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class Plan:
 
     index: FileIndex
     partitions: tuple[PartitionPlan, ...]
+    metadata: MetadataFindings = field(default_factory=MetadataFindings)
 
     @property
     def facts(self) -> dict[str, ReleaseFacts]:
@@ -60,24 +77,88 @@ class BatchSizing:
     slots: int
 
 
-def build_plan(index: FileIndex) -> Plan:
-    """Lay an index out per partition."""
+@dataclass(frozen=True)
+class Expectations:
+    """What a run's config and the registry say of its releases, for the plan to hold them to.
+
+    `metadata_required`: releases whose metadata the config asks for; elsewhere it is taken
+    if it is there. `annual_only`: releases without any series.
+    """
+
+    metadata_required: frozenset[str] = frozenset()
+    annual_only: frozenset[str] = frozenset()
+
+
+def build_plan(
+    index: FileIndex,
+    metadata: MetadataFindings | None = None,
+    expectations: Expectations | None = None,
+) -> Plan:
+    """Lay an index out per partition, and hold its series against its metadata."""
+    metadata, expectations = metadata or MetadataFindings(), expectations or Expectations()
     missing = index.missing_buildings()
-    return Plan(
-        index=index,
-        partitions=tuple(
+    listings = {each.partition: each for each in index.listings}
+    lines = []
+    for partition in sorted(listings.keys() | metadata.listing_of.keys()):
+        listing = listings.get(partition)
+        files = listing.files if listing else ()
+        expects_series = partition.release not in expectations.annual_only
+        lines.append(
             PartitionPlan(
-                partition=each.partition,
-                prefix=each.prefix,
-                file_count=len(each.files),
-                size_bytes=each.size_bytes,
-                missing_buildings=missing.get(each.partition, ()),
-                surplus={surplus.key: surplus.why.value for surplus in each.surplus},
-                is_registered=each.facts.stamp is not None,
+                partition=partition,
+                prefix=listing.prefix if listing else "",
+                file_count=len(files),
+                size_bytes=listing.size_bytes if listing else 0,
+                missing_buildings=missing.get(partition, ()),
+                surplus={x.key: x.why.value for x in listing.surplus} if listing else {},
+                is_registered=listing is None or listing.facts.stamp is not None,
+                coverage=compare_buildings(
+                    metadata,
+                    partition,
+                    [file.bldg_id for file in files],
+                    is_required=partition.release in expectations.metadata_required,
+                    expects_series=expects_series,
+                ),
+                expects_series=expects_series,
             )
-            for each in index.listings
-        ),
-    )
+        )
+    return Plan(index=index, partitions=tuple(lines), metadata=metadata)
+
+
+def explain_plan(plan: Plan) -> Iterator[str]:
+    """What is odd about a plan, then its totals, a line each. Names from outside are escaped."""
+    for each in plan.partitions:
+        covered = each.coverage
+        gaps = (
+            ("missing", each.missing_buildings),
+            (Gap.NO_SERIES, covered.without_series),
+            (Gap.NO_METADATA, covered.without_metadata),
+        )
+        for word, bldg_ids in gaps:
+            yield from (f"{word}  {each.partition}  bldg_id {bldg_id}" for bldg_id in bldg_ids)
+        for key, why in each.surplus.items():
+            yield f"surplus  {why}  {_escape(key)}"
+    found = plan.metadata
+    unknown = sorted({x.partition.release for x in plan.partitions if not x.is_registered})
+    yield from (f"unregistered  {each}: stamp and year as its files say" for each in unknown)
+    for match in found.index.matches:
+        what = ", ".join(match.patterns) or Gap.METADATA_NOT_FOUND
+        yield f"metadata  {match.release}: {what} ({match.how}), below {', '.join(match.prefixes)}"
+    for partition, county in found.index.counties_not_found:
+        yield f"{Gap.COUNTY_NOT_FOUND}  {partition}  {county}"
+    files = found.index.files
+    for at, (reason, detail) in sorted(found.faults.items()):
+        yield f"{reason}  {_escape(files[at].key)}  {_escape(detail)}"
+    for surplus in found.index.surplus:
+        yield f"surplus  {surplus.why}  {_escape(surplus.key)}"
+    total_mib = sum(each.size_bytes for each in plan.partitions) / 2**20
+    metadata_mib = sum(file.size_bytes for file in files) / 2**20
+    yield f"{len(files):,} metadata files, {metadata_mib:,.1f} MiB"
+    yield f"{len(plan.index.files):,} files, {total_mib:,.1f} MiB"
+
+
+def _escape(text: str) -> str:
+    return text.encode("unicode_escape").decode()
 
 
 def build_batches(
@@ -112,6 +193,61 @@ def build_batches(
         )
         for number, (listing, files) in enumerate(cut)
     )
+
+
+def build_metadata_batches(
+    plan: Plan, metadata_field_ids: Mapping[str, int], weight_field_ids: Mapping[str, int]
+) -> tuple[MetadataBatch, ...]:
+    """One batch per listing, the largest first: a state's files are weighed together.
+
+    A national file is taken in portions of states, as many rows at once as a task has room
+    for. A listing that describes no partition (nothing in it could be read) is a batch too, so
+    that its files are accounted for.
+    """
+    found = plan.metadata
+    described: dict[int, list[Partition]] = {}
+    for partition, place in found.listing_of.items():
+        described.setdefault(place, []).append(partition)
+    series = {
+        each.partition: np.array([file.bldg_id for file in each.files], dtype=np.int64)
+        for each in plan.index.listings
+    }
+    listings = enumerate(found.index.listings)
+    order = sorted(listings, key=lambda item: -sum(file.size_bytes for file in item[1].files))
+    portions = [
+        (listing, portion)
+        for place, listing in order
+        for portion in _portions(found, sorted(described.get(place, ())))
+    ]
+    return tuple(
+        MetadataBatch(
+            number=number,
+            listing=listing,
+            states=tuple(each.state for each in portion),
+            series={
+                each.state: np.intersect1d(series[each], found.bldg_ids(each))
+                for each in portion
+                if each in series
+            },
+            metadata_field_ids=dict(metadata_field_ids),
+            weight_field_ids=dict(weight_field_ids),
+        )
+        for number, (listing, portion) in enumerate(portions)
+    )
+
+
+def _portions(found: MetadataFindings, partitions: Sequence[Partition]) -> list[list[Partition]]:
+    """Partitions of one listing, cut where their rows would be too many for one task."""
+    portions: list[list[Partition]] = [[]]
+    rows = 0
+    for partition in partitions:
+        count = len(found.bldg_ids(partition))
+        if portions[-1] and rows + count > _MAX_METADATA_ROWS:
+            portions.append([])
+            rows = 0
+        portions[-1].append(partition)
+        rows += count
+    return portions
 
 
 def _batch_counts(listings: list[PartitionListing], sizing: BatchSizing) -> list[int]:

@@ -360,11 +360,13 @@ def test_job_config_other_metadata_version_is_refused(written: object) -> None:
     )
 
 
-def test_job_config_counties_of_version_3_are_refused() -> None:
-    message = fault_of_job(relative_metadata_prefix_type="3", counties=["*"])
+@pytest.mark.parametrize("version", [1, 3])
+def test_job_config_counties_of_a_version_by_state_are_refused(version: int) -> None:
+    message = fault_of_job(relative_metadata_prefix_type=str(version), counties=["*"])
 
     assert message == (
-        "version 3 is aggregated by state, it has no counties: remove counties or use 2; got '*'"
+        f"version {version} has one file for each state and none for a county: "
+        "remove counties or use 2; got '*'"
     )
 
 

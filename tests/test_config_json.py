@@ -371,6 +371,9 @@ JOBS = st.fixed_dictionaries(
         "relative_metadata_prefix_type": st.sampled_from(["1", 2, None]),
         "metadata_root_dir": st.from_regex(r"[a-z0-9_=-]{1,9}(/[a-z0-9_]{1,9})?", fullmatch=True),
     },
+).filter(
+    # Version 1 has no files by county, so a config that has both is refused.
+    lambda job: not job.get("counties") or job.get("relative_metadata_prefix_type") != "1"
 )
 RUNS = st.fixed_dictionaries(
     {

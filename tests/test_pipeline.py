@@ -338,7 +338,13 @@ def test_run_writes_the_summary_with_the_keys_that_users_read(
         "missing_metadata_uploads_files",
     }
     assert written["volume"]["rows_published"] == 3 * 8760
-    assert set(written["snapshot_ids"]) == {"oedi.hourly", "oedi.columns"}
+    assert written["metadata_files_stats"]["total_metadata_files_uploaded"] == 1
+    assert set(written["snapshot_ids"]) == {
+        "oedi.hourly",
+        "oedi.columns",
+        "oedi.metadata",
+        "oedi.building_weights",
+    }
 
 
 def test_run_without_any_building_file_says_so_and_writes_nothing(
@@ -428,8 +434,10 @@ def test_run_whose_commit_happened_but_was_not_confirmed_keeps_every_file(
     commit = Transaction.commit_transaction
 
     def commit_and_hang_up(transaction: Transaction) -> Table:
-        commit(transaction)
-        raise ConnectionError("504 Gateway Timeout")
+        committed = commit(transaction)
+        if committed.name()[-1] == "hourly":
+            raise ConnectionError("504 Gateway Timeout")
+        return committed
 
     with monkeypatch.context() as patch:
         patch.setattr(Transaction, "commit_transaction", commit_and_hang_up)

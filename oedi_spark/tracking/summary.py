@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oedi_spark.contracts_metadata import Gap
+from oedi_spark.coverage import Coverage
 from oedi_spark.log import get_logger
 
 _log = get_logger(__name__)
@@ -46,6 +48,38 @@ class FileStats:
 
 
 @dataclass(frozen=True)
+class MetadataSummary:
+    """What became of the metadata. The maps go from key, or URI, to what there is to say.
+
+    `rejected`: landed, but its rows are not in the table. `withheld`: partitions whose metadata
+    is fine and whose hours are not published, so that neither is.
+    """
+
+    files: FileStats = field(default_factory=FileStats)
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    landed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    counties_not_found: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    surplus: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rows_published: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """Everything beside the file counts, which have their own place in the summary."""
+        return {
+            "layouts": dict(self.layouts),
+            "rows_published": self.rows_published,
+            "landed_files": {uri: dict(facts) for uri, facts in self.landed.items()},
+            "rejected_files": dict(self.rejected),
+            "withheld_partitions": list(self.withheld),
+            "counties_not_found": list(self.counties_not_found),
+            "surplus_files": dict(self.surplus),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
 class PartitionLine:
     """One partition: how many files it listed, how many are published, with how many hours."""
 
@@ -54,6 +88,35 @@ class PartitionLine:
     uploaded: int
     rows: int
     missing_buildings: tuple[int, ...]
+    coverage: Coverage = field(default_factory=Coverage)
+
+    def as_json(self) -> dict[str, object]:
+        """Its entry in `partitions`."""
+        return {
+            "partition": self.partition,
+            "files_listed": self.listed,
+            "files_uploaded": self.uploaded,
+            "rows_published": self.rows,
+            "missing_buildings": list(self.missing_buildings),
+            "metadata_files": self.coverage.file_count,
+            "metadata_buildings": self.coverage.building_count,
+            "metadata_gap": self.coverage.gap,
+            Gap.NO_SERIES.value: list(self.coverage.without_series),
+            Gap.NO_METADATA.value: list(self.coverage.without_metadata),
+        }
+
+    def as_text(self) -> str:
+        """Its line for a person."""
+        gaps = {
+            "missing": self.missing_buildings,
+            f"in metadata without a series ({Gap.NO_SERIES})": self.coverage.without_series,
+            f"without metadata ({Gap.NO_METADATA})": self.coverage.without_metadata,
+        }
+        notes = [f"{len(ids):,} {what}" for what, ids in gaps.items() if ids]
+        if self.coverage.gap:
+            notes.append(self.coverage.gap.value)
+        files = f"{self.uploaded:,} of {self.listed:,} files, {self.rows:,} hours"
+        return ", ".join([f"  {self.partition}: {files}", *notes])
 
 
 @dataclass(frozen=True)
@@ -69,7 +132,7 @@ class RunSummary:
     stage_s: Mapping[str, float]
     batch_s: float
     data_files: FileStats
-    metadata_files: FileStats
+    metadata: MetadataSummary
     surplus: Mapping[str, str]
     partitions: tuple[PartitionLine, ...]
     published_rows: int
@@ -102,7 +165,7 @@ class RunSummary:
                 "started_at_utc": self.started_at_utc,
             },
             "data_files_stats": self.data_files.as_json("data", "transforms"),
-            "metadata_files_stats": self.metadata_files.as_json("metadata", "bypasses"),
+            "metadata_files_stats": self.metadata.files.as_json("metadata", "bypasses"),
             "run": {
                 "run_id": self.run_id,
                 "outcome": self.outcome,
@@ -116,16 +179,8 @@ class RunSummary:
                 "files_per_second": round(self.files_per_second, 1),
             },
             "snapshot_ids": dict(self.snapshot_ids),
-            "partitions": [
-                {
-                    "partition": line.partition,
-                    "files_listed": line.listed,
-                    "files_uploaded": line.uploaded,
-                    "rows_published": line.rows,
-                    "missing_buildings": list(line.missing_buildings),
-                }
-                for line in self.partitions
-            ],
+            "partitions": [line.as_json() for line in self.partitions],
+            "metadata": self.metadata.as_json(),
             "surplus_files": dict(self.surplus),
             "missing_values_files": dict(self.missing_values),
             "columns_ruled_by_unit": list(self.columns_by_unit),
@@ -138,12 +193,7 @@ class RunSummary:
         for name, took in self.stage_s.items():
             note = "  in all tasks together" if name in ("reader", "rollup") else ""
             lines.append(f"  stage     {name:<8} {took:>8.2f} s{note}")
-        for line in self.partitions:
-            note = f", {len(line.missing_buildings)} missing" if line.missing_buildings else ""
-            lines.append(
-                f"  {line.partition}: {line.uploaded:,} of {line.listed:,} files,"
-                f" {line.rows:,} hours{note}"
-            )
+        lines += [line.as_text() for line in self.partitions]
         lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
         lines += self._oddities()
         if self.error:
@@ -161,11 +211,14 @@ class RunSummary:
             f" whole run {self.total_s:.1f} s"
         )
         hours = f"{self.published_rows:,} hours, {_mib(self.written_bytes)} written"
+        metadata, landed = self.metadata, self.metadata.files.uploaded
+        described = f"{landed:>10,} of {metadata.files.listed:,} files landed"
         return [
             f"  listed    {data.listed:>10,} files",
             f"  uploaded  {data.uploaded:>10,} files: {hours}",
             f"  lost      {data.listed - data.uploaded:>10,} files: {lost}",
             f"  surplus   {len(self.surplus):>10,} files: not read",
+            f"  metadata  {described}, {metadata.rows_published:,} rows",
             f"  read      {_mib(self.read_bytes):>10} {took}",
         ]
 
@@ -178,8 +231,14 @@ class RunSummary:
             ("not uploaded", data.missing_uploads),
             ("surplus", self.surplus),
             ("odd", self.missing_values),
+            ("metadata not landed", self.metadata.files.lost),
+            ("metadata not in the table", self.metadata.rejected),
+            ("surplus metadata", self.metadata.surplus),
         ):
             lines += _named(title, found)
+        lines += [f"  metadata  {_one_line(each)}" for each in self.metadata.counties_not_found]
+        lines += [f"  metadata withheld with its hours: {each}" for each in self.metadata.withheld]
+        lines += [f"  metadata  {_one_line(each)}" for each in self.metadata.notes]
         for title, names in (
             ("columns ruled by their unit alone", self.columns_by_unit),
             ("columns left out, no rule and no unit", self.columns_omitted),

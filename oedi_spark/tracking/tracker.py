@@ -25,8 +25,10 @@ from oedi_spark.contracts import (
     Transition,
     Verdict,
 )
+from oedi_spark.contracts_metadata import MetadataResult
 from oedi_spark.log import get_logger
 from oedi_spark.plan import Plan
+from oedi_spark.tracking.metadata_tracker import MetadataTracker
 from oedi_spark.tracking.summary import FileStats, PartitionLine, RunSummary
 
 STAGES = ("config", "indexer", "reader", "rollup", "quality", "writer", "tracker")
@@ -48,6 +50,7 @@ class RunTracker:
         self.staged: list[StagedFile] = []
         self.verdicts: tuple[Verdict, ...] = ()
         self.publications: list[Publication] = []
+        self.metadata = MetadataTracker()
         self.read_bytes = 0
         self.batch_seconds = 0.0
         """Wall seconds from the first batch sent out to the last one back."""
@@ -74,12 +77,13 @@ class RunTracker:
 
     @property
     def partitions(self) -> frozenset[Partition]:
-        """The partitions that the run replaces: those that listed files."""
-        return frozenset(self._ordinals())
+        """The partitions that the run replaces: those that listed series or metadata."""
+        return frozenset(self._ordinals().keys() | self.metadata.findings.listing_of.keys())
 
     def record_plan(self, plan: Plan) -> None:
-        """Every building file of the plan is listed."""
+        """Every building file and every metadata file of the plan is listed."""
         self.plan = plan
+        self.metadata.record_findings(plan.metadata)
         self.transitions = {file.ordinal: int(Transition.LISTED) for file in plan.index.files}
 
     def record_transitions(self, carried: Mapping[int, int]) -> None:
@@ -101,7 +105,16 @@ class RunTracker:
         lost = any(not done & Transition.UPLOADED for done in self.transitions.values())
         lost |= any(c.rule == "omit" for counts in self.columns.values() for c in counts)
         partitions = self.plan.partitions if self.plan else ()
-        return lost or any(each.missing_buildings or not each.file_count for each in partitions)
+        is_whole = all(each.is_whole for each in partitions)
+        return lost or not is_whole or self.metadata.has_discrepancies()
+
+    def record_metadata(self, results: Sequence[MetadataResult]) -> None:
+        """Take over what the metadata tasks handed back."""
+        self.metadata.record_results(results)
+        self.read_bytes += sum(result.read_bytes for result in results)
+        for result in results:
+            for name, took_s in result.seconds.items():
+                self.seconds[name] += took_s
 
     def record_results(
         self, results: Iterable[BatchResult], partition_of: Mapping[int, Partition]
@@ -122,6 +135,8 @@ class RunTracker:
     ) -> None:
         """A snapshot is in the catalog: the files staged into it are uploaded."""
         self.publications.append(publication)
+        if publication.table.endswith(".metadata"):
+            self.metadata.record_publication(publication)
         for staged in committed:
             for ordinal in staged.ordinals:
                 self.transitions[ordinal] |= int(Transition.UPLOADED)
@@ -176,7 +191,9 @@ class RunTracker:
             stage_s=dict(self.seconds),
             batch_s=self.batch_seconds,
             data_files=self._file_stats(),
-            metadata_files=FileStats(),
+            metadata=self.metadata.summarise(
+                verdict.partition for verdict in self.verdicts if not verdict.is_published
+            ),
             surplus={
                 key: why
                 for each in (self.plan.partitions if self.plan else ())
@@ -229,6 +246,7 @@ class RunTracker:
                     uploaded=uploaded,
                     rows=rows.get(each.partition, 0) if uploaded else 0,
                     missing_buildings=each.missing_buildings,
+                    coverage=each.coverage,
                 )
             )
         return tuple(lines)

@@ -1,0 +1,178 @@
+"""Find out what a run would read, before it reads: list both trees, and look into a few files.
+
+The driver's part of stage 2, config → INDEXER → reader. `oedi-spark plan` prints what comes out,
+`pipeline.run` executes it. Of a metadata file only the footer and the ids are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from oedi_spark.config import JobConfig, RunConfig
+from oedi_spark.contracts import Column, Partition, PartitionListing, Reason
+from oedi_spark.contracts_metadata import MetadataFile, MetadataIndex, MetadataPeek
+from oedi_spark.coverage import MetadataFindings, assign_listings, keep_named_buildings
+from oedi_spark.errors import FileFault
+from oedi_spark.plan import Expectations, Plan, build_plan
+from oedi_spark.source.indexer import Selection, index_files
+from oedi_spark.source.metadata_index import MetadataSelection, index_metadata
+from oedi_spark.source.releases import find_release
+from oedi_spark.source.storage import SourceLocation, Storage, open_storage
+from oedi_spark.transform.batch import MAX_FILE_BYTES
+from oedi_spark.transform.metadata import peek_metadata
+from oedi_spark.transform.reader import read_columns
+
+_PEEKED_PARTITIONS = 32
+"""Of how many partitions per release one file is looked at before columns are reserved."""
+
+
+def survey(config: RunConfig, location: SourceLocation) -> Plan:
+    """What a run would read, series and metadata, and what of one lacks the other.
+
+    A job that names counties reads only the buildings that the metadata of these names.
+
+    Raises:
+        SourceError: Nothing to read, a folder could not be listed, or two files claim to be
+            the same metadata.
+    """
+    index = index_files(
+        location,
+        [Selection(job.folder, job.states, job.upgrades) for job in config.job_specific],
+        base=config.base_partition,
+        data_partition=config.data_partition_in_release,
+        workers=config.settings.listing_workers,
+    )
+    metadata = _find_metadata(config, location)
+    by_county = [
+        each.partition
+        for each in index.listings
+        if all(job.counties for job in _jobs_of(config, each.partition))
+    ]
+    return build_plan(
+        keep_named_buildings(index, metadata, by_county), metadata, _expectations(config)
+    )
+
+
+def _jobs_of(config: RunConfig, partition: Partition) -> list[JobConfig]:
+    """The jobs that asked for a partition: one, unless two overlap."""
+    return [
+        job
+        for job in config.job_specific
+        if job.folder.release == partition.release
+        and (job.states is None or partition.state in job.states)
+        and (job.upgrades is None or partition.upgrade in job.upgrades)
+    ]
+
+
+def _expectations(config: RunConfig) -> Expectations:
+    """Metadata is required where the config says anything of it; series, but for a few releases."""
+    known = {job.folder: find_release(job.folder) for job in config.job_specific}
+    return Expectations(
+        metadata_required=frozenset(
+            job.folder.release
+            for job in config.job_specific
+            if job.metadata_root_dir or job.relative_metadata_prefix_type or job.counties
+        ),
+        annual_only=frozenset(
+            folder.release
+            for folder, release in known.items()
+            if release and not release.has_series
+        ),
+    )
+
+
+def _find_metadata(config: RunConfig, location: SourceLocation) -> MetadataFindings:
+    """Resolve the metadata of every job, and look into each file: its columns, its buildings.
+
+    A file that cannot be looked into is a fault of that file; its task will say the same.
+    """
+    found = index_metadata(
+        location,
+        [
+            MetadataSelection(
+                folder=job.folder,
+                states=job.states,
+                upgrades=job.upgrades,
+                root_dir=job.metadata_root_dir,
+                version=job.relative_metadata_prefix_type,
+                counties=job.counties,
+            )
+            for job in config.job_specific
+        ],
+        base=config.base_partition,
+        workers=config.settings.listing_workers,
+    )
+    states_of = _states_of_national(config, found)
+    storage = open_storage(location)
+    peeks: dict[int, MetadataPeek] = {}
+    faults: dict[int, tuple[Reason, str]] = {}
+    with ThreadPoolExecutor(config.settings.listing_workers) as pool:
+        looks = pool.map(lambda file: _look_into(storage, file), found.files)
+        for file, look in zip(found.files, looks, strict=True):
+            if isinstance(look, FileFault):
+                faults[file.ordinal] = (look.reason, look.detail)
+            else:
+                peeks[file.ordinal] = look
+    return MetadataFindings(found, peeks, faults, assign_listings(found, peeks, states_of))
+
+
+def _states_of_national(
+    config: RunConfig, found: MetadataIndex
+) -> dict[tuple[str, int], Iterable[str] | None]:
+    """Which states of a national file the jobs want, by release and upgrade; None: all."""
+    wanted: dict[tuple[str, int], Iterable[str] | None] = {}
+    for listing in found.listings:
+        asked = [
+            job.states
+            for job in config.job_specific
+            if job.folder.release == listing.release
+            and (job.upgrades is None or listing.upgrade in job.upgrades)
+        ]
+        named = [states for states in asked if states is not None]
+        is_all = len(named) < len(asked)
+        wanted[listing.release, listing.upgrade] = (
+            None if is_all else {state for states in named for state in states}
+        )
+    return wanted
+
+
+def _look_into(storage: Storage, file: MetadataFile) -> MetadataPeek | FileFault:
+    """What the footer and the ids of a metadata file say, or why they do not."""
+    try:
+        with storage.open_file(file.key, etag=file.etag) as opened:
+            return peek_metadata(opened, file, states=None)
+    except FileFault as fault:
+        return fault
+
+
+def peek_columns(found: Plan, location: SourceLocation) -> dict[str, dict[str, Column]]:
+    """The measures of each release, by canonical name, from one file of each of a few partitions.
+
+    Not more than a start: a file that has a column besides these is put off by its task, and
+    read again once the table has that column. An unreadable file here is left to its task.
+    """
+    chosen: list[PartitionListing] = []
+    for release in found.facts:
+        listings = [x for x in found.index.listings if x.partition.release == release and x.files]
+        chosen += listings[:: max(1, -(-len(listings) // _PEEKED_PARTITIONS))]
+    columns: dict[str, dict[str, Column]] = {release: {} for release in found.facts}
+    with ThreadPoolExecutor(8) as pool:
+        looks = pool.map(lambda listing: _peek(listing, open_storage(location)), chosen)
+        for listing, look in zip(chosen, looks, strict=True):
+            columns[listing.partition.release].update({column.name: column for column in look})
+    return columns
+
+
+def _peek(listing: PartitionListing, storage: Storage) -> tuple[Column, ...]:
+    """The measures of the first of a partition's middle, first and last file that can be read."""
+    count = len(listing.files)
+    for at in dict.fromkeys((count // 2, 0, count - 1)):
+        file = listing.files[at]
+        if file.size_bytes > MAX_FILE_BYTES:
+            continue
+        try:
+            return read_columns(storage.read_file(file.key, etag=file.etag))
+        except FileFault:
+            continue
+    return ()
