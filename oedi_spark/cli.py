@@ -119,13 +119,14 @@ def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption
     table = Table(*head, "no metadata", box=None)
     for each in found.partitions:
         covered = each.coverage
+        absent = "all" if each.expects_series else "none published"
         table.add_row(
             str(each.partition),
             f"{each.file_count:,}",
             f"{each.size_bytes / 2**20:,.1f}",
-            f"{len(each.missing_buildings):,}" if each.file_count else "all",
+            f"{len(each.missing_buildings):,}" if each.file_count else absent,
             f"{len(each.surplus):,}",
-            f"{covered.building_count:,} in {covered.file_count:,}" if not covered.gap else "none",
+            covered.gap or f"{covered.building_count:,} in {covered.file_count:,}",
             f"{len(covered.without_series):,}",
             f"{len(covered.without_metadata):,}",
         )

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from oedi_spark.console import plain_console
+from oedi_spark.errors import ConfigError
 
 if TYPE_CHECKING:
     from oedi_spark.source.discover import FoundRelease
@@ -41,6 +42,32 @@ def releases(context: typer.Context) -> None:
     out = plain_console()
     out.print(table)
     out.print(f"{len(known)} releases; upgrades are counted without the baseline")
+
+
+@releases_app.command()
+def show(release: Annotated[str, typer.Argument(help="2024/comstock_…")]) -> None:
+    """Print all that is known of one release, and the names of its upgrades."""
+    from oedi_spark.source.releases import load_releases
+
+    known = {_path(folder): each for folder, each in load_releases().items()}
+    if release.strip("/") not in known:
+        listed = [f"{release!r} is not registered", "`oedi-spark releases` lists those that are"]
+        raise ConfigError("release", listed)
+    found = known[release.strip("/")]
+    out = plain_console()
+    table = Table("attribute", "value", box=None, show_header=False)
+    for name in (
+        *("product", "weather", "has_series", "stamp", "interval_count", "calendar_year"),
+        *("metadata_version", "baseline_word", "pads_upgrades", "series_unit_suffix"),
+        *("metadata_unit_suffix", "weight_model", "uniform_weight"),
+    ):
+        value = getattr(found, name)
+        table.add_row(name, "not known or none" if value is None else str(value))
+    table.add_row("patterns", ", ".join(found.patterns))
+    out.print(table)
+    for upgrade in found.upgrades:
+        name = found.upgrade_names.get(upgrade, "name not known")
+        out.print(f"upgrade {upgrade}  {name}", soft_wrap=True)
 
 
 @releases_app.command()

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     MISSING_WEIGHT = "missing_weight"
     WEIGHT_NULL = "weight_null"
     WEIGHT_NEGATIVE = "weight_negative"
+    WEIGHT_OUT_OF_RANGE = "weight_out_of_range"
     ROWS_DUPLICATED = "rows_duplicated"
     STATE_CONTRADICTS_NAME = "state_contradicts_name"
     COUNTY_CONTRADICTS_NAME = "county_contradicts_name"
@@ -246,6 +247,8 @@ class FileIndex:
 
     def keep_buildings(self, wanted: Mapping[Partition, Collection[int]]) -> FileIndex:
         """The index without those buildings of the named partitions that are not wanted."""
+        if not wanted:
+            return self
         listings, start = [], 0
         for each in self.listings:
             kept = wanted.get(each.partition)

@@ -69,6 +69,8 @@ class Gap(StrEnum):
     NO_METADATA = "no_metadata"
     METADATA_NOT_FOUND = "metadata_not_found"
     COUNTY_NOT_FOUND = "county_not_found"
+    METADATA_INCOMPLETE = "metadata_incomplete"
+    """A file of configured counties cannot be read, so nobody knows which buildings they have."""
 
 
 class ColumnKind(StrEnum):
@@ -181,7 +183,7 @@ class MetadataPeek:
 class MetadataBatch:
     """One listing as one task takes it.
 
-    `states` are the partitions wanted of it. The field ids are Iceberg's, by column name.
+    `states` are the partitions wanted of it.
     """
 
     number: int
@@ -189,8 +191,6 @@ class MetadataBatch:
     states: tuple[str, ...]
     series: Mapping[str, NDArray[np.int64]]
     """By state: the buildings whose series this run reads, which the weights will be joined to."""
-    metadata_field_ids: Mapping[str, int]
-    weight_field_ids: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ class MetadataOutcome:
     """What became of one metadata file; `reason` is None when all is well.
 
     `transitions`: LISTED, FETCHED, TRANSFORMED (the old summary says bypassed: it can be read
-    as parquet, and goes on as it is), UPLOADED (its copy has landed). A landed file may still
-    have a reason: then its rows are not in the table.
+    as parquet, and its copy waits as it is); the driver adds UPLOADED when the copy has landed.
+    A landed file may still have a reason: then its rows are not in the table.
     """
 
     ordinal: int
@@ -210,12 +210,16 @@ class MetadataOutcome:
 
 @dataclass(frozen=True)
 class LandedFile:
-    """A byte-for-byte copy of a metadata file, read back and compared."""
+    """A byte-for-byte copy of a metadata file, read back and compared.
+
+    `waiting_uri`: where it waits for the commit, out of sight; None when it lies at `uri`.
+    """
 
     ordinal: int
     uri: str
     md5: str
     size_bytes: int
+    waiting_uri: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ and no metadata has no weight, so it counts in no total. Both are told, neither 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from oedi_spark.contracts import FileIndex, Partition, Reason
 from oedi_spark.contracts_metadata import (
     Gap,
-    LayoutMatch,
     MetadataColumn,
     MetadataIndex,
     MetadataListing,
@@ -62,13 +61,8 @@ class MetadataFindings:
 
     def columns(self) -> tuple[MetadataColumn, ...]:
         """Every column that any file has, each spelling and type once."""
-        seen = {column: None for peek in self.peeks.values() for column in peek.columns}
-        return tuple(seen)
-
-    def match(self, release: str) -> LayoutMatch | None:
-        """How the metadata of a release was looked for."""
-        matches = [each for each in self.index.matches if each.release == release]
-        return matches[0] if matches else None
+        schemas = {id(peek.columns): peek.columns for peek in self.peeks.values()}
+        return tuple({column: None for columns in schemas.values() for column in columns})
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,8 @@ def assign_listings(
     """Which listing describes which partition.
 
     A listing of one state describes that one; a national one every state that was asked for,
-    by (release, upgrade): None means all that its rows name.
+    by (release, upgrade): None means all that its rows name. One that nobody could look into
+    is tried for every state that was asked for.
     """
     assigned: dict[Partition, int] = {}
     for place, listing in enumerate(index.listings):
@@ -115,7 +110,8 @@ def assign_listings(
                 s for f in listing.files if f.ordinal in peeks for s in peeks[f.ordinal].bldg_ids
             }
             asked = states_of.get((listing.release, listing.upgrade))
-            states = named if asked is None else named & set(asked)
+            is_seen = all(file.ordinal in peeks for file in listing.files)
+            states = named if asked is None else named & set(asked) if is_seen else set(asked)
         for state in sorted(states):
             assigned[Partition(listing.release, state, listing.upgrade)] = place
     return assigned
@@ -126,6 +122,9 @@ def keep_named_buildings(
 ) -> FileIndex:
     """Leave only the series that the metadata of configured counties names.
 
+    Where one of these files cannot be read, nothing is left: to publish the buildings of the
+    others alone would take good hours out of the table.
+
     Args:
         index: Every building file of the run.
         findings: The metadata of the same run.
@@ -133,6 +132,8 @@ def keep_named_buildings(
     """
     wanted = {
         partition: {int(bldg_id) for bldg_id in findings.bldg_ids(partition)}
+        if findings.is_complete(partition)
+        else set()
         for partition in by_county
     }
     return index.keep_buildings(wanted)
@@ -145,11 +146,22 @@ def compare_buildings(
     *,
     is_required: bool,
     expects_series: bool,
+    is_by_county: bool = False,
 ) -> Coverage:
-    """Hold the ids of a partition's series against those of its metadata."""
+    """Hold the ids of a partition's series against those of its metadata.
+
+    Of a partition by county whose metadata is incomplete no series is read, so none is missed.
+    """
     listing = findings.listing(partition)
     if listing is None:
         return Coverage(gap=Gap.METADATA_NOT_FOUND, is_required=is_required)
+    if is_by_county and not findings.is_complete(partition):
+        return Coverage(
+            pattern=listing.files[0].pattern,
+            file_count=len(listing.files),
+            gap=Gap.METADATA_INCOMPLETE,
+            is_required=True,
+        )
     expected = findings.bldg_ids(partition)
     found = np.unique(np.asarray(series, dtype=np.int64))
     lost = np.setdiff1d(expected, found, assume_unique=True) if expects_series else _NO_IDS
@@ -161,4 +173,20 @@ def compare_buildings(
         without_series=tuple(lost.tolist()),
         without_metadata=tuple(surplus.tolist()) if findings.is_complete(partition) else (),
         is_required=is_required,
+    )
+
+
+def correct_coverage(
+    coverage: Coverage, series: Sequence[int], bldg_ids: NDArray[np.int64]
+) -> Coverage:
+    """What a task read takes the place of what a look before it showed, or could not show."""
+    if coverage.gap is Gap.METADATA_INCOMPLETE or len(bldg_ids) == coverage.building_count:
+        return coverage
+    found = np.unique(np.asarray(series, dtype=np.int64))
+    lost = np.setdiff1d(bldg_ids, found, assume_unique=True) if len(found) else _NO_IDS
+    return replace(
+        coverage,
+        building_count=len(bldg_ids),
+        without_series=tuple(lost.tolist()),
+        without_metadata=tuple(np.setdiff1d(found, bldg_ids, assume_unique=True).tolist()),
     )

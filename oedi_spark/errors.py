@@ -59,9 +59,9 @@ class NoSourceFilesError(SourceError):
         self.root, self.prefixes, self.surplus = root, tuple(prefixes), surplus
         shown = ", ".join(prefixes[:3]) + (" …" if len(prefixes) > 3 else "")
         super().__init__(
-            f"No building files under {root}: {len(prefixes)} partition(s) listed ({shown}), "
-            f"{surplus} file(s) with other names. "
-            "See what was listed with `oedi-spark plan`."
+            f"No building files under {root}: {len(prefixes)} folder(s) listed ({shown}), "
+            f"{surplus} file(s) with other names. `oedi-spark releases discover` lists what the "
+            "source has; with counties, only buildings that their metadata names are read."
         )
 
 

@@ -1,4 +1,4 @@
-"""Join the stages in their order; the only module, with `transform/batch.py`, that may.
+"""Join the stages in their order, on the driver; `transform/batch.py` does in the tasks.
 
 config → indexer → reader → rollup → quality → writer → tracker
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oedi_spark.config import RunConfig
-from oedi_spark.contracts import Column, PartitionListing
+from oedi_spark.contracts import Column, Partition, PartitionListing, StagedFile
+from oedi_spark.contracts_metadata import MetadataListing
 from oedi_spark.errors import (
     EXIT_COMPLETE,
     EXIT_DISCREPANCIES,
     FanOutError,
+    FileFault,
     OediSparkError,
     PublishError,
     QualityGateError,
@@ -30,7 +32,12 @@ from oedi_spark.lake.catalog import (
     reserve_metadata_columns,
 )
 from oedi_spark.lake.claim import Lake, claim_lake
-from oedi_spark.lake.landing import landing_uri, remove_superseded
+from oedi_spark.lake.landing import (
+    landing_uri,
+    remove_superseded,
+    show_file,
+    waiting_folder,
+)
 from oedi_spark.lake.publication import Harvest, publish
 from oedi_spark.lake.staging import KEY_COLUMNS
 from oedi_spark.log import get_logger
@@ -152,6 +159,12 @@ def output_uri(config: RunConfig) -> str:
     return f"file://{config.output_root}" if config.output_is_local else config.output_root
 
 
+def database_uri(config: RunConfig) -> str:
+    """The folder of the tables."""
+    place = catalog_location(config)
+    return f"{place.warehouse_uri}/{place.database}"
+
+
 def catalog_location(config: RunConfig) -> CatalogLocation:
     """Where the config says the tables are."""
     root = config.output_root
@@ -185,25 +198,28 @@ def _take_metadata(
     settings = MetadataSettings(
         location=source_location(config),
         landing_root_uri=output_uri(config),
+        waiting_uri=waiting_folder(database_uri(config), tracker.run_id),
         metadata_uri=lake.metadata.location(),
         weights_uri=lake.weights.location(),
+        metadata_field_ids=field_ids(lake.metadata),
+        weight_field_ids=field_ids(lake.weights),
         run_id=tracker.run_id,
+        read_ahead_files=config.settings.read_ahead_files,
     )
-    table, due = lake.metadata, None
+    table, due = lake.metadata, list(build_metadata_batches(found))
     for _ in range(_MAX_WAVES):
-        batches = build_metadata_batches(found, field_ids(table), field_ids(lake.weights))
-        results = run_metadata_batches(
-            spark, [each for each in batches if due is None or each.number in due], settings
-        )
+        results = run_metadata_batches(spark, due, settings)
         tracker.record_metadata([result for result in results if not result.late])
         for each in (result.fan_out for result in results if result.fan_out):
             raise FanOutError(each.what, on=each.on, rows=each.rows, weight=each.weight)
-        due = {result.batch_number for result in results if result.late}
-        if not due:
+        again = {result.batch_number for result in results if result.late}
+        if not again:
             return
+        due = [batch for batch in due if batch.number in again]
         late = [column for result in results for column in result.late]
         _log.info("metadata columns found late", columns=sorted({each.name for each in late}))
         table = reserve_metadata_columns(table, late)
+        settings = replace(settings, metadata_field_ids=field_ids(table))
     raise PublishError("metadata", f"columns kept turning up: {[each.name for each in late][:5]}")
 
 
@@ -284,11 +300,12 @@ def _harvest(tracker: RunTracker) -> Harvest:
     """What may be published: hours that passed, and metadata unless its hours did not."""
     passed = {verdict.partition for verdict in tracker.verdicts if verdict.is_published}
     withheld = {verdict.partition for verdict in tracker.verdicts} - passed
+    hours: dict[Partition, list[StagedFile]] = {partition: [] for partition in sorted(passed)}
+    for file in tracker.staged:
+        if file.partition in passed:
+            hours[file.partition].append(file)
     return Harvest(
-        hours={
-            partition: tuple(file for file in tracker.staged if file.partition == partition)
-            for partition in passed
-        },
+        hours={partition: tuple(files) for partition, files in hours.items()},
         columns={partition: tracker.columns[partition] for partition in passed},
         metadata={
             partition: part
@@ -305,13 +322,33 @@ def _publish(config: RunConfig, tracker: RunTracker, lake: Lake) -> None:
     for publication in publish(lake, harvest, run_id=tracker.run_id):
         is_hourly = publication.is_hourly
         tracker.record_publication(publication, harvest.staged_hours if is_hourly else ())
-    root_uri = output_uri(config)
-    for folder, files in tracker.metadata.landing_folders().items():
-        keep = [landing_uri(root_uri, listing, file) for listing, file in files]
-        try:
-            remove_superseded(root_uri, folder, keep)
-        except PublishError as error:  # the tables are committed; the next run tries again
-            tracker.metadata.notes.append(str(error))
+    _land(config, tracker)
+
+
+def _land(config: RunConfig, tracker: RunTracker) -> None:
+    """Show the copies of what is published, and remove those whose place they take.
+
+    The tables are committed by now: what fails here is told, and the next run tries again.
+    """
+    metadata, root_uri = tracker.metadata, output_uri(config)
+    withheld = {verdict.partition for verdict in tracker.verdicts if not verdict.is_published}
+
+    def land(listing: MetadataListing) -> None:
+        for file in listing.files:
+            if file.ordinal in metadata.copies:
+                try:
+                    metadata.record_landed(show_file(metadata.copies[file.ordinal]))
+                except FileFault as fault:
+                    metadata.record_landing_fault(file.ordinal, fault)
+        if any(file.ordinal in metadata.landed for file in listing.files):
+            keep = [landing_uri(root_uri, listing, file) for file in listing.files]
+            try:
+                remove_superseded(root_uri, listing.landing_folder, keep)
+            except PublishError as error:
+                metadata.notes.append(str(error))
+
+    with ThreadPoolExecutor(config.settings.listing_workers) as pool:
+        list(pool.map(land, metadata.published_listings(withheld)))
 
 
 def _summarise(tracker: RunTracker, error: BaseException | None) -> RunSummary:

@@ -6,10 +6,11 @@ The plan is data: `oedi-spark plan` prints it, `pipeline.run` executes it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oedi_spark.contracts import (
     Batch,
@@ -20,7 +21,7 @@ from oedi_spark.contracts import (
     SourceFile,
 )
 from oedi_spark.contracts_metadata import Gap, MetadataBatch
-from oedi_spark.coverage import Coverage, MetadataFindings, compare_buildings
+from oedi_spark.coverage import Coverage, MetadataFindings, compare_buildings, correct_coverage
 
 OUTPUT_SHARES = {"comstock": 0.15, "resstock": 0.3}
 """Bytes of staged hours per byte of building file, by product. Measured on real buildings:
@@ -28,8 +29,8 @@ ComStock 2024 R1 0.04 (the same few buildings over and over) to 0.19, ResStock 2
 
 _MAX_SPLITS_PER_SLOT = 4
 
-_MAX_METADATA_ROWS = 200_000
-"""Of a national file at once: some 300 columns of them are half a GB."""
+_MAX_METADATA_ROWS = 600_000
+"""Of a national file at once: 300 columns of them are 1.4 GB. Each portion fetches it anew."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,26 @@ class Plan:
     partitions: tuple[PartitionPlan, ...]
     metadata: MetadataFindings = field(default_factory=MetadataFindings)
 
+    def corrected(self, read: Mapping[Partition, NDArray[np.int64]]) -> Plan:
+        """The plan with the buildings that tasks read in the metadata of these partitions."""
+        series = {
+            each.partition: [file.bldg_id for file in each.files]
+            for each in self.index.listings
+            if each.partition in read
+        }
+        lines = [
+            replace(
+                line,
+                coverage=correct_coverage(
+                    line.coverage, series.get(line.partition, ()), read[line.partition]
+                ),
+            )
+            if line.partition in read
+            else line
+            for line in self.partitions
+        ]
+        return replace(self, partitions=tuple(lines))
+
     @property
     def facts(self) -> dict[str, ReleaseFacts]:
         """What is known of each release of the run."""
@@ -82,11 +103,14 @@ class Expectations:
     """What a run's config and the registry say of its releases, for the plan to hold them to.
 
     `metadata_required`: releases whose metadata the config asks for; elsewhere it is taken
-    if it is there. `annual_only`: releases without any series.
+    if it is there. `annual_only`: releases without any series. `named`: partitions that a job
+    names one by one, of such releases. `by_county`: partitions whose jobs name counties.
     """
 
     metadata_required: frozenset[str] = frozenset()
     annual_only: frozenset[str] = frozenset()
+    named: frozenset[Partition] = frozenset()
+    by_county: frozenset[Partition] = frozenset()
 
 
 def build_plan(
@@ -99,7 +123,7 @@ def build_plan(
     missing = index.missing_buildings()
     listings = {each.partition: each for each in index.listings}
     lines = []
-    for partition in sorted(listings.keys() | metadata.listing_of.keys()):
+    for partition in sorted({*listings, *metadata.listing_of, *expectations.named}):
         listing = listings.get(partition)
         files = listing.files if listing else ()
         expects_series = partition.release not in expectations.annual_only
@@ -118,6 +142,7 @@ def build_plan(
                     [file.bldg_id for file in files],
                     is_required=partition.release in expectations.metadata_required,
                     expects_series=expects_series,
+                    is_by_county=partition in expectations.by_county,
                 ),
                 expects_series=expects_series,
             )
@@ -195,9 +220,7 @@ def build_batches(
     )
 
 
-def build_metadata_batches(
-    plan: Plan, metadata_field_ids: Mapping[str, int], weight_field_ids: Mapping[str, int]
-) -> tuple[MetadataBatch, ...]:
+def build_metadata_batches(plan: Plan) -> tuple[MetadataBatch, ...]:
     """One batch per listing, the largest first: a state's files are weighed together.
 
     A national file is taken in portions of states, as many rows at once as a task has room
@@ -212,36 +235,33 @@ def build_metadata_batches(
         each.partition: np.array([file.bldg_id for file in each.files], dtype=np.int64)
         for each in plan.index.listings
     }
+    counts = {each.partition: each.coverage.building_count for each in plan.partitions}
     listings = enumerate(found.index.listings)
     order = sorted(listings, key=lambda item: -sum(file.size_bytes for file in item[1].files))
     portions = [
         (listing, portion)
         for place, listing in order
-        for portion in _portions(found, sorted(described.get(place, ())))
+        for portion in _portions(counts, sorted(described.get(place, ())))
     ]
     return tuple(
         MetadataBatch(
             number=number,
             listing=listing,
             states=tuple(each.state for each in portion),
-            series={
-                each.state: np.intersect1d(series[each], found.bldg_ids(each))
-                for each in portion
-                if each in series
-            },
-            metadata_field_ids=dict(metadata_field_ids),
-            weight_field_ids=dict(weight_field_ids),
+            series={each.state: series[each] for each in portion if each in series},
         )
         for number, (listing, portion) in enumerate(portions)
     )
 
 
-def _portions(found: MetadataFindings, partitions: Sequence[Partition]) -> list[list[Partition]]:
+def _portions(
+    counts: Mapping[Partition, int], partitions: Sequence[Partition]
+) -> list[list[Partition]]:
     """Partitions of one listing, cut where their rows would be too many for one task."""
     portions: list[list[Partition]] = [[]]
     rows = 0
     for partition in partitions:
-        count = len(found.bldg_ids(partition))
+        count = counts[partition]
         if portions[-1] and rows + count > _MAX_METADATA_ROWS:
             portions.append([])
             rows = 0

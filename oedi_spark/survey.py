@@ -6,14 +6,14 @@ The driver's part of stage 2, config → INDEXER → reader. `oedi-spark plan` p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from oedi_spark.config import JobConfig, RunConfig
 from oedi_spark.contracts import Column, Partition, PartitionListing, Reason
 from oedi_spark.contracts_metadata import MetadataFile, MetadataIndex, MetadataPeek
 from oedi_spark.coverage import MetadataFindings, assign_listings, keep_named_buildings
-from oedi_spark.errors import FileFault
+from oedi_spark.errors import FileFault, NoSourceFilesError, SourceListingError
 from oedi_spark.plan import Expectations, Plan, build_plan
 from oedi_spark.source.indexer import Selection, index_files
 from oedi_spark.source.metadata_index import MetadataSelection, index_metadata
@@ -44,13 +44,26 @@ def survey(config: RunConfig, location: SourceLocation) -> Plan:
         workers=config.settings.listing_workers,
     )
     metadata = _find_metadata(config, location)
-    by_county = [
-        each.partition
-        for each in index.listings
-        if all(job.counties for job in _jobs_of(config, each.partition))
-    ]
-    return build_plan(
-        keep_named_buildings(index, metadata, by_county), metadata, _expectations(config)
+    cells = {each.partition for each in index.listings} | metadata.listing_of.keys()
+    by_county = {
+        cell for cell in cells if (jobs := _jobs_of(config, cell)) and all(x.counties for x in jobs)
+    }
+    expectations = _expectations(config, frozenset(by_county))
+    plan = build_plan(keep_named_buildings(index, metadata, by_county), metadata, expectations)
+    _require_anything(plan, location, expectations)
+    return plan
+
+
+def _require_anything(plan: Plan, location: SourceLocation, expectations: Expectations) -> None:
+    """A run that would read no hour, of releases that have any, has nothing to do."""
+    has_series = any(x.partition.release not in expectations.annual_only for x in plan.partitions)
+    if plan.index.files or (plan.metadata.index.files and not has_series):
+        return
+    prefixes = [prefix for match in plan.metadata.index.matches for prefix in match.prefixes]
+    raise NoSourceFilesError(
+        root=str(location),
+        prefixes=[each.prefix for each in plan.index.listings if each.prefix] + prefixes,
+        surplus=sum(len(each.surplus) for each in plan.index.listings),
     )
 
 
@@ -65,27 +78,38 @@ def _jobs_of(config: RunConfig, partition: Partition) -> list[JobConfig]:
     ]
 
 
-def _expectations(config: RunConfig) -> Expectations:
-    """Metadata is required where the config says anything of it; series, but for a few releases."""
+def _expectations(config: RunConfig, by_county: frozenset[Partition]) -> Expectations:
+    """Metadata is required where the config says anything of it, and where there is nothing else.
+
+    Series are expected of every release but a few, which are registered as such.
+    """
     known = {job.folder: find_release(job.folder) for job in config.job_specific}
+    annual_only = {
+        folder.release for folder, release in known.items() if release and not release.has_series
+    }
+    asked = {
+        job.folder.release
+        for job in config.job_specific
+        if job.metadata_root_dir or job.relative_metadata_prefix_type or job.counties
+    }
     return Expectations(
-        metadata_required=frozenset(
-            job.folder.release
+        metadata_required=frozenset(asked | annual_only),
+        annual_only=frozenset(annual_only),
+        named=frozenset(
+            Partition(job.folder.release, state, upgrade)
             for job in config.job_specific
-            if job.metadata_root_dir or job.relative_metadata_prefix_type or job.counties
+            if job.folder.release in annual_only
+            for state in job.states or ()
+            for upgrade in job.upgrades or ()
         ),
-        annual_only=frozenset(
-            folder.release
-            for folder, release in known.items()
-            if release and not release.has_series
-        ),
+        by_county=by_county,
     )
 
 
 def _find_metadata(config: RunConfig, location: SourceLocation) -> MetadataFindings:
     """Resolve the metadata of every job, and look into each file: its columns, its buildings.
 
-    A file that cannot be looked into is a fault of that file; its task will say the same.
+    A file that cannot be looked into now may be read by its task, which then has the last word.
     """
     found = index_metadata(
         location,
@@ -111,10 +135,22 @@ def _find_metadata(config: RunConfig, location: SourceLocation) -> MetadataFindi
         looks = pool.map(lambda file: _look_into(storage, file), found.files)
         for file, look in zip(found.files, looks, strict=True):
             if isinstance(look, FileFault):
+                _require_told(file, look, states_of)
                 faults[file.ordinal] = (look.reason, look.detail)
             else:
                 peeks[file.ordinal] = look
     return MetadataFindings(found, peeks, faults, assign_listings(found, peeks, states_of))
+
+
+def _require_told(
+    file: MetadataFile,
+    fault: FileFault,
+    states_of: Mapping[tuple[str, int], Iterable[str] | None],
+) -> None:
+    """A national file of every state that does not answer: which states there are is unknown."""
+    asked = [states for (_, upgrade), states in states_of.items() if upgrade == file.upgrade]
+    if file.state is None and fault.reason is Reason.FETCH_FAILED and None in asked:
+        raise SourceListingError(prefix=file.key, cause=fault.detail)
 
 
 def _states_of_national(

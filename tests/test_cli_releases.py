@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from oedi_spark.cli_releases import releases_app
-from oedi_spark.errors import SourceListingError
+from oedi_spark.errors import ConfigError, SourceListingError
 from tests.conftest import COMSTOCK
 
 BASE = "nrel-pds-building-stock/end-use-load-profiles-for-us-building-stock"
@@ -50,6 +50,31 @@ def test_releases_prints_the_registry() -> None:
         "23 releases; upgrades are counted without the baseline",
     ):
         assert line in lines
+
+
+def test_show_prints_all_that_is_known_of_one_release() -> None:
+    lines = _lines("show", "2024/comstock_amy2018_release_1")
+
+    for line in (
+        "interval_count 35040",
+        "baseline_word baseline",
+        "pads_upgrades True",
+        "metadata_unit_suffix double_dot",
+        "weight_model building",
+        "uniform_weight not known or none",
+        "patterns state_first, national_machine, national_state_first",
+        "upgrade 0 Baseline",
+        "upgrade 10 Air Side Economizers for AHUs",
+    ):
+        assert line in lines
+    assert not any(line.startswith("upgrade 4 ") for line in lines)
+
+
+def test_show_of_a_release_that_nobody_registered_says_where_to_look() -> None:
+    with pytest.raises(ConfigError) as caught:
+        CliRunner().invoke(releases_app, ["show", "2031/x"], catch_exceptions=False)
+
+    assert caught.value.faults[0] == "'2031/x' is not registered"
 
 
 def test_discover_prints_what_the_registry_lacks(config_path: Path, tmp_path: Path) -> None:

@@ -150,17 +150,64 @@ def test_build_plan_of_an_annual_release_is_whole_without_series() -> None:
 def test_build_metadata_batches_takes_the_series_that_weights_will_be_joined_to() -> None:
     plan = build_plan(_series(1, 3, 5), _by_county(), Expectations())
 
-    (batch,) = build_metadata_batches(plan, {"bldg_id": 4}, {"weight": 7})
+    (batch,) = build_metadata_batches(plan)
 
     assert batch.states == ("CO",)
-    assert batch.series["CO"].tolist() == [1, 5]
-    assert (batch.metadata_field_ids, batch.weight_field_ids) == ({"bldg_id": 4}, {"weight": 7})
+    assert batch.series["CO"].tolist() == [1, 3, 5]
 
 
 def test_build_metadata_batches_accounts_for_a_file_that_describes_nothing() -> None:
     index = MetadataIndex((_listing(None, _file(0, None)),))
     found = MetadataFindings(index, {}, {0: (Reason.NOT_PARQUET, "no footer")}, {})
 
-    (batch,) = build_metadata_batches(build_plan(_series(1), found), {}, {})
+    (batch,) = build_metadata_batches(build_plan(_series(1), found))
 
     assert (batch.states, batch.listing.files) == ((), index.files)
+
+
+def test_assign_listings_tries_a_national_file_that_nobody_saw_for_every_state_asked() -> None:
+    index = MetadataIndex((_listing(None, _file(0, None)),))
+
+    assert assign_listings(index, {}, {(RELEASE, 0): ("CO", "AK")}) == {AK: 0, CO: 0}
+    assert assign_listings(index, {}, {(RELEASE, 0): None}) == {}
+
+
+def test_a_county_file_that_cannot_be_read_leaves_no_series_and_says_so() -> None:
+    """To publish the other counties' buildings alone would take good hours out of the table."""
+    whole = _by_county()
+    found = MetadataFindings(
+        whole.index, {0: whole.peeks[0]}, {1: (Reason.FETCH_FAILED, "503")}, {CO: 0}
+    )
+    expectations = Expectations(by_county=frozenset({CO}))
+
+    kept = keep_named_buildings(_series(1, 2, 5), found, [CO])
+    (line,) = build_plan(kept, found, expectations).partitions
+
+    assert kept.files == ()
+    assert line.coverage.gap is Gap.METADATA_INCOMPLETE
+    assert not line.is_whole
+
+
+def test_build_plan_has_a_line_for_a_partition_that_was_named_and_is_not_there() -> None:
+    expectations = Expectations(
+        metadata_required=frozenset({RELEASE}),
+        annual_only=frozenset({RELEASE}),
+        named=frozenset({AK}),
+    )
+
+    (line,) = build_plan(FileIndex(()), MetadataFindings(), expectations).partitions
+
+    assert (line.partition, line.coverage.gap) == (AK, Gap.METADATA_NOT_FOUND)
+    assert not line.is_whole
+
+
+def test_what_a_task_read_corrects_what_a_look_could_not_show() -> None:
+    index = MetadataIndex((_listing("CO", _file(0, "CO")),))
+    found = MetadataFindings(index, {}, {0: (Reason.FETCH_FAILED, "503")}, {CO: 0})
+    plan = build_plan(_series(1, 3), found, Expectations())
+    assert plan.partitions[0].coverage.building_count == 0
+
+    (line,) = plan.corrected({CO: np.array([1, 2, 4])}).partitions
+
+    assert line.coverage.building_count == 3
+    assert (line.coverage.without_series, line.coverage.without_metadata) == ((2, 4), (3,))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ import pytest
 
 from oedi_spark import pipeline
 from oedi_spark.config import RunConfig
+from oedi_spark.contracts import Reason
+from oedi_spark.errors import FileFault
 from oedi_spark.sample.lake import BASE_PARTITION, SampleRequest, write_sample_lake
 from oedi_spark.source.layout import ReleaseFolder
+from oedi_spark.source.storage import LocalStorage
 from tests.conftest import COMSTOCK, RESSTOCK, MakeConfig, ReadTable
 
 if TYPE_CHECKING:
@@ -305,7 +309,7 @@ def test_a_gap_on_either_side_is_named_in_the_summary_and_in_the_plan(
     assert summary.exit_code == 6
 
 
-def test_broken_metadata_never_stops_the_hours(
+def test_a_county_file_with_bad_weights_costs_its_county_and_the_states_total_alone(
     many_lake: Path,
     tmp_path: Path,
     make_config: MakeConfig,
@@ -316,7 +320,6 @@ def test_broken_metadata_never_stops_the_hours(
     shutil.copytree(many_lake, lake)
     counties = _metadata_file(lake, MANY, "metadata_and_annual_results/by_state_and_county/full")
     files = sorted(counties.rglob("*.parquet"))
-    files[0].write_bytes(b"PAR1 no parquet at all")
     negative = pq.read_table(files[1])
     at = negative.column_names.index("weight")
     pq.write_table(negative.set_column(at, "weight", pc.negate(negative["weight"])), files[1])
@@ -325,21 +328,43 @@ def test_broken_metadata_never_stops_the_hours(
 
     summary = pipeline.run(config, spark)
 
+    assert summary.exit_code == 6
     assert read_table(config).num_rows == 6 * 8760
     stats = summary.metadata.files
-    assert (stats.listed, stats.uploaded) == (len(files), len(files) - 1)
-    (unreadable,) = stats.missing_transforms.items()
-    assert unreadable[0].endswith(files[0].name)
-    assert unreadable[1].startswith(("not_parquet", "truncated"))
+    assert stats.listed == stats.uploaded == len(files) == len(_landed(config))
     (rejected,) = summary.metadata.rejected.items()
     assert rejected[0].endswith(files[1].name)
     assert rejected[1].startswith("weight_negative")
-    assert {each.name for each in files} - {path.name for path in _landed(config).values()} == {
-        files[0].name
-    }
+    found = {row["geography"] for row in _weights(config, read_table, "county")}
+    assert found == {path.parent.name[7:] for path in files} - {files[1].parent.name[7:]}
     assert _weights(config, read_table, "state") == []
-    assert _weights(config, read_table, "county")
+
+
+def test_a_county_file_that_is_no_parquet_is_told_and_nothing_of_the_state_is_read(
+    many_lake: Path,
+    tmp_path: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(many_lake, lake)
+    write_sample_lake(lake, SampleRequest(buildings=1))
+    counties = _metadata_file(lake, MANY, "metadata_and_annual_results/by_state_and_county/full")
+    files = sorted(counties.rglob("*.parquet"))
+    files[0].write_bytes(b"PAR1 no parquet at all")
+    job = MANY_JOB | {"relative_metadata_prefix_type": "2", "counties": ["*"]}
+    config = make_config(lake, job, COMSTOCK | {"state": "CO", "upgrades": "0"})
+
+    summary = pipeline.run(config, spark)
+
     assert summary.exit_code == 6
+    assert read_table(config).num_rows == 8760
+    (unreadable,) = summary.metadata.files.missing_transforms.items()
+    assert unreadable[0].endswith(files[0].name)
+    lines = {line.partition: line.coverage.gap for line in summary.partitions}
+    assert lines[f"release={MANY.release}/state=CO/upgrade=0"] == "metadata_incomplete"
+    assert files[0].name not in {path.name for path in _landed(config).values()}
 
 
 def test_a_withheld_partition_publishes_neither_its_hours_nor_its_metadata(
@@ -378,7 +403,7 @@ def test_a_configured_version_whose_files_are_not_there_is_said_and_not_replaced
     assert _landed(config) == {}
 
 
-def test_the_dictionary_keeps_what_a_later_run_does_not_renew(
+def test_metadata_that_is_gone_leaves_no_weights_of_an_earlier_run_beside_new_hours(
     tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession], read_table: ReadTable
 ) -> None:
     lake = tmp_path / "lake"
@@ -388,9 +413,108 @@ def test_the_dictionary_keeps_what_a_later_run_does_not_renew(
     folder = ReleaseFolder("2022", "resstock_amy2018_release_1")
     shutil.rmtree(_metadata_file(lake, folder, "metadata_and_annual_results"))
 
+    summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 6
+    (note,) = summary.metadata.notes
+    assert note.startswith(f"release={folder.release}/state=CO/upgrade=0: ")
+    assert note.endswith("metadata of an earlier run removed, this one has none")
+    assert read_table(config).num_rows == 2 * 8760
+    for table in ("metadata", "building_weights"):
+        assert read_table(config, table).num_rows == 0
+    assert set(read_table(config, "columns")["table_name"].to_pylist()) == {"hourly"}
     assert pipeline.run(config, spark).exit_code == 0
 
-    names = read_table(config, "columns")["table_name"].to_pylist()
-    assert names.count("hourly") > 50
-    assert names.count("metadata") > 50
-    assert read_table(config, "metadata").num_rows == 2
+
+def test_rejected_metadata_takes_the_weights_of_an_earlier_run_with_it(
+    many_lake: Path,
+    tmp_path: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(many_lake, lake)
+    config = make_config(lake, MANY_JOB)
+    assert pipeline.run(config, spark).exit_code == 0
+    (aggregate,) = _metadata_file(
+        lake, MANY, "metadata_and_annual_results_aggregates/by_state/full"
+    ).rglob("*.parquet")
+    pq.write_table(pq.read_table(aggregate).drop_columns("weight"), aggregate)
+
+    summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 6
+    assert list(summary.metadata.rejected.values()) == ["missing_weight: no column named weight"]
+    assert read_table(config).num_rows == 6 * 8760
+    assert read_table(config, "building_weights").num_rows == 0
+
+
+def test_the_dictionary_keeps_the_hours_of_a_partition_of_which_only_metadata_is_new(
+    tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession], read_table: ReadTable
+) -> None:
+    lake = tmp_path / "lake"
+    write_sample_lake(lake, SampleRequest((MANY,), upgrades=(0, 1), buildings=2))
+    config = make_config(lake, MANY_JOB | {"upgrades": "0-1"})
+    assert pipeline.run(config, spark).exit_code == 0
+    shutil.rmtree(_metadata_file(lake, MANY, "timeseries_individual_buildings/by_state/upgrade=1"))
+
+    assert pipeline.run(config, spark).exit_code == 6
+
+    rows = read_table(config, "columns").to_pylist()
+    names = [row["table_name"] for row in rows if row["upgrade"] == 1]
+    assert set(names) == {"hourly", "metadata"}
+    assert read_table(config).num_rows == 2 * 2 * 8760
+
+
+def test_a_withheld_partition_keeps_its_landed_copies_too(
+    many_lake: Path, tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession]
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(many_lake, lake)
+    config = make_config(lake, MANY_JOB)
+    assert pipeline.run(config, spark).exit_code == 0
+    before = {name: path.read_bytes() for name, path in _landed(config).items()}
+    tree = _metadata_file(lake, MANY, "metadata_and_annual_results_aggregates/by_state/full")
+    (aggregate,) = tree.rglob("*.parquet")
+    aggregate.rename(aggregate.with_name("CO_upgrade00_agg.parquet"))
+    series = sorted(
+        _metadata_file(lake, MANY, "timeseries_individual_buildings").rglob("*.parquet")
+    )
+    series[0].write_bytes(b"")
+
+    summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 4
+    assert {name: path.read_bytes() for name, path in _landed(config).items()} == before
+    (why,) = summary.metadata.files.missing_uploads.values()
+    assert why.startswith("not_committed")
+    assert not list(Path(config.output_root).rglob("_landing/*/*"))
+
+
+def test_a_county_file_that_cannot_be_looked_into_leaves_published_hours_alone(
+    many_lake: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that fails for a moment while the run is planned must not cost a building."""
+    job = MANY_JOB | {"relative_metadata_prefix_type": "2", "counties": ["*"]}
+    config = make_config(many_lake, job)
+    assert pipeline.run(config, spark).exit_code == 0
+    open_file = LocalStorage.open_file
+    fails = iter([True])
+
+    def flaky(storage: LocalStorage, key: str, *, etag: str | None) -> BufferedIOBase:
+        if "by_state_and_county" in key and next(fails, False):
+            raise FileFault(Reason.FETCH_FAILED, "HTTP 503, SlowDown")
+        return open_file(storage, key, etag=etag)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "open_file", flaky)
+        summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 3
+    assert read_table(config).num_rows == 6 * 8760
+    assert len(_weights(config, read_table, "state")) == 6

@@ -239,3 +239,70 @@ def test_a_join_that_would_miscount_ends_the_run_before_any_hour_is_paid_for(
     for table in ("hourly", "metadata", "building_weights"):
         assert read_table(config, table).num_rows == 0
     assert not list(Path(config.output_root).rglob("data/**/*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "partitions"),
+    [
+        ({"state": ["CO"], "upgrades": "0,7"}, {"state=CO/upgrade=7"}),
+        ({"state": ["CO", "TX"], "upgrades": "0"}, {"state=TX/upgrade=0"}),
+    ],
+)
+def test_annual_results_that_were_asked_for_and_are_not_there_are_told(
+    tmp_path: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    asked: dict[str, object],
+    partitions: set[str],
+) -> None:
+    folder = ReleaseFolder("2024", "resstock_dataset_2024.1/resstock_tmy3")
+    write_sample_lake(tmp_path / "lake", SampleRequest((folder,), buildings=2))
+    job = {"release_year": folder.year, "release_name": folder.name}
+    config = make_config(tmp_path / "lake", job | asked)
+
+    summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 6
+    gaps = {line.partition for line in summary.partitions if line.coverage.gap}
+    assert gaps == {f"release={folder.release}/{each}" for each in partitions}
+
+
+def test_a_run_that_would_read_nothing_ends_with_3(
+    tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession]
+) -> None:
+    many = ReleaseFolder("2024", "comstock_amy2018_release_2")
+    annual = ReleaseFolder("2024", "resstock_dataset_2024.1/resstock_tmy3")
+    write_sample_lake(tmp_path / "lake", SampleRequest((many, annual), buildings=2))
+    nowhere = {"state": "CO", "upgrades": "0", "relative_metadata_prefix_type": "2"}
+
+    for folder, more in ((many, {"counties": ["G0899990"]}), (annual, {"counties": ["*"]})):
+        job = {"release_year": folder.year, "release_name": folder.name}
+        config = make_config(tmp_path / "lake", job | nowhere | more)
+        assert pipeline.run(config, spark).exit_code == 3
+
+
+def test_a_state_of_a_national_file_does_not_pay_for_another_states_fault(
+    tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession], read_table: ReadTable
+) -> None:
+    folder = ReleaseFolder("2021", "comstock_amy2018_release_1")
+    write_sample_lake(tmp_path / "lake", SampleRequest((folder,), states=("AK", "CO"), buildings=2))
+    (path,) = (tmp_path / "lake" / BASE_PARTITION).rglob("metadata.parquet")
+    rows = pq.read_table(path)
+    weights = [
+        None if state == "AK" else weight
+        for state, weight in zip(
+            rows["in.state"].to_pylist(), rows["weight"].to_pylist(), strict=True
+        )
+    ]
+    at = rows.column_names.index("weight")
+    pq.write_table(rows.set_column(at, "weight", pa.array(weights, pa.float64())), path)
+    job = {"release_year": folder.year, "release_name": folder.name, "upgrades": "0"}
+    config = make_config(tmp_path / "lake", job | {"state": "*"})
+
+    summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 6
+    (why,) = summary.metadata.rejected.values()
+    assert why.startswith("weight_null: AK: 2 of 2 rows, such as building ")
+    assert set(read_table(config, "metadata")["state"].to_pylist()) == {"CO"}
+    assert read_table(config).num_rows == 2 * 2 * 8760

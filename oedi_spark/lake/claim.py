@@ -17,6 +17,7 @@ from oedi_spark.contracts import Column, Partition
 from oedi_spark.contracts_metadata import MetadataColumn
 from oedi_spark.errors import CommitUnknownError, OediSparkError, PublishError
 from oedi_spark.lake.catalog import CatalogLocation, open_catalog, open_table
+from oedi_spark.lake.landing import sweep_waiting
 from oedi_spark.lake.lease import Lease, LeaseBook
 from oedi_spark.lake.metadata_schemas import building_weights_definition, metadata_definition
 from oedi_spark.lake.schemas import columns_definition, hourly_definition
@@ -32,7 +33,7 @@ _log = get_logger(__name__)
 class Lake:
     """The tables of a run, opened, and the leases beside them.
 
-    `metadata` and `weights` are None in a run that takes no metadata.
+    `metadata` and `weights` are None where no run has taken metadata yet.
     """
 
     hourly: Table
@@ -60,12 +61,12 @@ def claim_lake(
         partitions: What it will replace, in whichever table.
         measures: Columns of `hourly`.
         metadata_columns: Columns of `metadata`; None when the run takes no metadata, and then
-            its tables are not opened.
+            its tables are not made.
 
     Raises:
         PublishError: The catalog does not answer, or another run holds a partition.
     """
-    leases = LeaseBook(f"{place.warehouse_uri}/{place.database}")
+    leases = LeaseBook(_database_uri(place))
     dead = leases.acquire(run_id, partitions)
     with leases.kept_alive(run_id, partitions):
         try:
@@ -97,7 +98,12 @@ def _open(
             leases=leases,
         )
         if metadata_columns is None:
-            return lake
+            # Hours that are replaced may have weights of an earlier run, which then go.
+            names = [(place.database, name) for name in ("metadata", "building_weights")]
+            if not all(catalog.table_exists(each) for each in names):
+                return lake
+            metadata, weights = (catalog.load_table(each) for each in names)
+            return replace(lake, metadata=metadata, weights=weights)
         return replace(
             lake,
             metadata=open_table(catalog, place, metadata_definition(metadata_columns)),
@@ -119,6 +125,7 @@ def _sweep_dead(place: CatalogLocation, leases: LeaseBook, dead: Collection[Leas
         swept = 0
         for table in tables:
             swept += len(sweep_run(table, lease.run_id, lease.partitions))
+        sweep_waiting(_database_uri(place), lease.run_id)
         _log.warning("swept a dead run", run=lease.run_id, files=swept)
         leases.release(lease.run_id)
 
@@ -132,6 +139,11 @@ def _sweep_own(place: CatalogLocation, run_id: str, partitions: Collection[Parti
             sweep_metadata(table)
 
     _tidy(sweep)
+    _tidy(lambda: sweep_waiting(_database_uri(place), run_id))
+
+
+def _database_uri(place: CatalogLocation) -> str:
+    return f"{place.warehouse_uri}/{place.database}"
 
 
 def _existing_tables(catalog: Catalog, place: CatalogLocation) -> list[Table]:

@@ -4,6 +4,7 @@
 
 A crawler reads these folders, so whatever lies there under a visible name is whole, and a file of
 an earlier run that is not of this one goes: two spellings of the same rows would count double.
+Copies wait beside the tables, in a folder of their run, and are moved when it has committed.
 
 Names come from the source, and are data: one that could lead elsewhere is refused.
 """
@@ -16,6 +17,7 @@ import secrets
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -57,7 +59,9 @@ def _require_plain(name: str) -> str:
     return name
 
 
-def land_file(data: bytes, uri: str, *, etag: str | None, ordinal: int) -> LandedFile:
+def land_file(
+    data: bytes, uri: str, *, etag: str | None, ordinal: int, waiting_uri: str | None = None
+) -> LandedFile:
     """Copy one file to its place and read it back. A copy that lies there already is left alone.
 
     In a local folder the copy appears whole under its name, or not at all; in an object store
@@ -69,6 +73,7 @@ def land_file(data: bytes, uri: str, *, etag: str | None, ordinal: int) -> Lande
         etag: The source's. Compared where it is an MD5, which is 32 hex digits; that of an
             object that was uploaded in parts is not.
         ordinal: The file's in its run.
+        waiting_uri: Where to put it first; `show_file` then moves it.
 
     Raises:
         FileFault: `landing_failed`: it could not be written, or what was read, written and
@@ -81,13 +86,46 @@ def land_file(data: bytes, uri: str, *, etag: str | None, ordinal: int) -> Lande
         detail = f"the source lists MD5 {listed}, the {len(data)} bytes read have {md5}"
         raise FileFault(Reason.LANDING_FAILED, detail)
     try:
-        filesystem, path = open_uri(uri)
-        if not _is_there(filesystem, path, landed):
-            _write(filesystem, path, data, landed)
+        if not _is_there(*open_uri(uri), landed):
+            landed = replace(landed, waiting_uri=waiting_uri)
+            # Of a national file that is taken in portions, the first has written it.
+            if waiting_uri is None or not _is_there(*open_uri(waiting_uri), landed):
+                _write(*open_uri(waiting_uri or uri), data, landed)
     except (OSError, pa.ArrowException) as error:
         cause = f"{type(error).__name__}: {error}"
         raise FileFault(Reason.LANDING_FAILED, f"not written to {uri} ({cause})") from error
     return landed
+
+
+def show_file(landed: LandedFile) -> LandedFile:
+    """Move a waiting copy to its place, where it replaces an older one whole.
+
+    Raises:
+        FileFault: `landing_failed`: it could not be moved.
+    """
+    if landed.waiting_uri is None:
+        return landed
+    try:
+        filesystem, path = open_uri(landed.uri)
+        create_parent(filesystem, path)
+        filesystem.move(open_uri(landed.waiting_uri)[1], path)
+    except (OSError, pa.ArrowException) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise FileFault(Reason.LANDING_FAILED, f"not moved to {landed.uri} ({cause})") from error
+    return replace(landed, waiting_uri=None)
+
+
+def waiting_folder(database_uri: str, run_id: str) -> str:
+    """Where the copies of a run wait, beside its tables."""
+    return f"{database_uri}/_landing/{run_id}"
+
+
+def sweep_waiting(database_uri: str, run_id: str) -> None:
+    """Remove the copies of a run that were never shown. The run must be dead, or the caller."""
+    folder_uri = waiting_folder(database_uri, run_id)
+    filesystem, folder = open_uri(folder_uri)
+    if filesystem.get_file_info(folder).type is not pafs.FileType.NotFound:
+        filesystem.delete_dir(folder)
 
 
 def _is_there(filesystem: pafs.FileSystem, path: str, wanted: LandedFile) -> bool:

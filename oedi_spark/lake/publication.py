@@ -6,17 +6,25 @@ joined to them, then the dictionary: at no moment do hours lack the weights of t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.expressions import And, In
 from pyiceberg.table import Table
 
 from oedi_spark.contracts import Column, Partition, Publication, StagedFile
 from oedi_spark.contracts_metadata import MetadataPart
 from oedi_spark.lake.claim import Lake
-from oedi_spark.lake.writer import replace_partitions, stage_rows
+from oedi_spark.lake.writer import (
+    coarse_filter,
+    list_data_files,
+    replace_partitions,
+    stage_rows,
+)
+
+_WRITERS = 8
+"""Small files that are written at once: on S3 each is a wait."""
 
 HOURLY, METADATA = "hourly", "metadata"
 
@@ -44,6 +52,9 @@ class Harvest:
 def publish(lake: Lake, harvest: Harvest, *, run_id: str) -> Iterator[Publication]:
     """Commit each table, one snapshot each, and tell of each as soon as it is there.
 
+    A partition whose hours are replaced and that has no metadata in this run loses what it had
+    of an earlier one: hours joined to the weights of another run would miscount.
+
     Raises:
         PublishError: A commit did not happen; what was told of before did.
         CommitUnknownError: The catalog failed, and may have committed all the same.
@@ -52,11 +63,15 @@ def publish(lake: Lake, harvest: Harvest, *, run_id: str) -> Iterator[Publicatio
         return
     dictionary = _stage_dictionary(lake.columns, harvest, run_id)
     parts = harvest.metadata
-    if lake.metadata is not None and lake.weights is not None and parts:
-        rows = [file for part in parts.values() for file in part.metadata]
-        weights = [part.weights for part in parts.values() if part.weights is not None]
-        yield replace_partitions(lake.weights, tuple(parts), weights, run_id=run_id)
-        yield replace_partitions(lake.metadata, tuple(parts), rows, run_id=run_id)
+    for table, staged in (
+        (lake.weights, [part.weights for part in parts.values() if part.weights is not None]),
+        (lake.metadata, [file for part in parts.values() for file in part.metadata]),
+    ):
+        if table is None:
+            continue
+        replaced = parts.keys() | _outdated(table, harvest)
+        if replaced:
+            yield replace_partitions(table, tuple(replaced), staged, run_id=run_id)
     if harvest.hours:
         yield replace_partitions(
             lake.hourly, tuple(harvest.hours), harvest.staged_hours, run_id=run_id
@@ -64,47 +79,46 @@ def publish(lake: Lake, harvest: Harvest, *, run_id: str) -> Iterator[Publicatio
     yield replace_partitions(lake.columns, harvest.partitions, dictionary, run_id=run_id)
 
 
+def _outdated(table: Table, harvest: Harvest) -> set[Partition]:
+    """The partitions of which only hours are new, and of which the table has rows."""
+    without = harvest.hours.keys() - harvest.metadata.keys()
+    return {
+        Partition(*(file.partition[at] for at in range(3)))
+        for file in list_data_files(table.refresh(), without)
+    }
+
+
 def _stage_dictionary(table: Table, harvest: Harvest, run_id: str) -> list[StagedFile]:
     """The dictionary of each partition: new where the run has it, as it was where it has not."""
     kept = _kept_rows(table, harvest)
-    staged = []
-    for partition in harvest.partitions:
+    names = table.schema().column_names
+
+    def stage(partition: Partition) -> StagedFile | None:
         rows = [
             *_hourly_rows(partition, harvest.columns.get(partition, {})),
             *_metadata_rows(partition, harvest.metadata.get(partition)),
             *kept.get(partition, ()),
         ]
-        if rows:
-            names = table.schema().column_names
-            whole = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
-            staged.append(stage_rows(table, partition, whole, run_id=run_id))
-    return staged
+        if not rows:
+            return None
+        whole = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+        return stage_rows(table, partition, whole, run_id=run_id)
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        return [file for file in pool.map(stage, harvest.partitions) if file is not None]
 
 
 def _kept_rows(table: Table, harvest: Harvest) -> dict[Partition, list[dict[str, object]]]:
-    """What the dictionary says of tables that this run leaves alone in its partitions."""
-    renewed = {
-        HOURLY: harvest.hours.keys(),
-        METADATA: harvest.metadata.keys(),
-    }
-    partly = [p for p in harvest.partitions if not all(p in have for have in renewed.values())]
-    if not partly or table.current_snapshot() is None:
+    """What the dictionary says of the hours of partitions of which only metadata is new."""
+    alone = harvest.metadata.keys() - harvest.hours.keys()
+    if not alone or table.current_snapshot() is None:
         return {}
     kept: dict[Partition, list[dict[str, object]]] = {}
-    for row in table.scan(row_filter=_coarse(partly)).to_arrow().to_pylist():
+    for row in table.scan(row_filter=coarse_filter(alone)).to_arrow().to_pylist():
         partition = Partition(row["release"], row["state"], row["upgrade"])
-        if partition in partly and partition not in renewed[row.get("table_name") or HOURLY]:
+        if partition in alone and (row.get("table_name") or HOURLY) == HOURLY:
             kept.setdefault(partition, []).append(row)
     return kept
-
-
-def _coarse(partitions: Collection[Partition]) -> And:
-    """A filter that every row of the partitions passes, and a few others."""
-    return And(
-        In(term="release", literals={each.release for each in partitions}),
-        In(term="state", literals={each.state for each in partitions}),
-        In(term="upgrade", literals={each.upgrade for each in partitions}),
-    )
 
 
 def _hourly_rows(partition: Partition, counts: Mapping[Column, int]) -> Iterable[dict[str, object]]:

@@ -98,23 +98,26 @@ def _snapshot_of_run(table: Table, run_id: str) -> int:
 
 
 def list_data_files(table: Table, partitions: Collection[Partition]) -> list[DataFile]:
-    """The files that the current snapshot holds for these partitions.
-
-    Values go into the scan as values, never as text. The filter is coarser than the
-    partitions (any release with any state with any upgrade of them): one `OR` per partition
-    would be as deep as a run is wide.
-    """
+    """The files that the current snapshot holds for these partitions."""
     if not partitions:
         return []
-    coarse = And(
+    found = (task.file for task in table.scan(row_filter=coarse_filter(partitions)).plan_files())
+    return [
+        file for file in found if Partition(*(file.partition[i] for i in range(3))) in partitions
+    ]
+
+
+def coarse_filter(partitions: Collection[Partition]) -> And:
+    """A filter that every row of the partitions passes, and a few others do.
+
+    Any release with any state with any upgrade of them: one `OR` per partition would be as deep
+    as a run is wide. Values go into it as values, never as text.
+    """
+    return And(
         In(term="release", literals={each.release for each in partitions}),
         In(term="state", literals={each.state for each in partitions}),
         In(term="upgrade", literals={each.upgrade for each in partitions}),
     )
-    found = (task.file for task in table.scan(row_filter=coarse).plan_files())
-    return [
-        file for file in found if Partition(*(file.partition[i] for i in range(3))) in partitions
-    ]
 
 
 def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: str) -> StagedFile:

@@ -28,6 +28,7 @@ from oedi_spark.contracts_metadata import (
 )
 from oedi_spark.errors import MetadataAmbiguousError
 from oedi_spark.source.layout import ReleaseFolder, parse_state_folder
+from oedi_spark.source.metadata_keys import MetadataKey
 from oedi_spark.source.metadata_layouts import Layout, MetadataSelection, choose_layouts
 from oedi_spark.source.releases import find_release
 from oedi_spark.source.states import state_of_gisjoin
@@ -136,6 +137,8 @@ class _Finding:
     prefixes: list[str] = field(default_factory=list)
     files: list[_Found] = field(default_factory=list)
     surplus: list[SurplusFile] = field(default_factory=list)
+    counties: dict[str | None, set[str]] = field(default_factory=dict)
+    """By state, the counties that exist: in any upgrade, whether it was selected or not."""
 
     @property
     def match(self) -> LayoutMatch:
@@ -150,24 +153,49 @@ class _Finding:
         )
 
     def counties_not_found(self) -> Iterator[tuple[Partition, str]]:
-        """Each named county that has no file, in each upgrade of the state that it is of.
+        """Each county that was asked for and has no file, in each upgrade of its state.
 
-        One that is of none of the states is told once: for the first state and upgrade.
+        Of every county those are meant that some upgrade has, and this one has not. A named
+        one that is of none of the states is told once: for the first state and upgrade.
         """
-        named = self.selection.named_counties
-        if named is None or not self.layouts[0].has_counties:
+        if not self.layouts[0].has_counties:
             return
         release, states = self.selection.folder.release, self.selection.states
         have = {(each.county, each.upgrade) for each in self.files}
+        if self.selection.named_counties is None:
+            for state, upgrade in sorted({(x.state or "", x.upgrade) for x in self.files}):
+                for county in sorted(self.counties.get(state, ())):
+                    if (county, upgrade) not in have:
+                        yield Partition(release, state, upgrade), county
+            return
         upgrades = self.selection.upgrades or sorted({upgrade for _, upgrade in have}) or (0,)
-        for county in named:
-            state = state_of_gisjoin(county)
-            if state is None or not (states is None or state in states):
+        for county in self.selection.named_counties:
+            home = state_of_gisjoin(county)
+            if home is None or not (states is None or home in states):
                 yield Partition(release, states[0] if states else "*", upgrades[0]), county
                 continue
             for upgrade in upgrades:
                 if (county, upgrade) not in have:
-                    yield Partition(release, state, upgrade), county
+                    yield Partition(release, home, upgrade), county
+
+    def take(self, key: MetadataKey, listed: ListedFile) -> None:
+        """Keep a file if its upgrade was asked for, and that its county exists in any case."""
+        if key.county is not None:
+            self.counties.setdefault(key.state, set()).add(key.county)
+        if self.selection.upgrades is None or key.upgrade in self.selection.upgrades:
+            is_basic = key.detail == "basic"
+            self.files.append(
+                _Found(key.state, key.county, key.upgrade, is_basic, key.pattern, listed)
+            )
+
+    def whole_cells(self) -> set[tuple[str | None, int]]:
+        """The states and upgrades of which every county has a file, and nobody asked for fewer."""
+        if self.layouts[0].has_counties and self.selection.named_counties is not None:
+            return set()
+        have: dict[tuple[str | None, int], set[str | None]] = {}
+        for found in self.files:
+            have.setdefault((found.state, found.upgrade), set()).add(found.county)
+        return {cell for cell, those in have.items() if self.counties.get(cell[0], set()) <= those}
 
 
 def _search(lister: _Lister, selection: MetadataSelection, base: str) -> _Finding:
@@ -210,11 +238,8 @@ def _look(lister: _Lister, layout: Layout, finding: _Finding) -> None:
                 continue
             elif not listed.is_inside:
                 finding.surplus.append(SurplusFile(listed.key, Surplus.OUTSIDE_SOURCE))
-            elif selection.upgrades is None or key.upgrade in selection.upgrades:
-                is_basic = key.detail == "basic"
-                finding.files.append(
-                    _Found(key.state, key.county, key.upgrade, is_basic, key.pattern, listed)
-                )
+            else:
+                finding.take(key, listed)
 
 
 def _list(
@@ -248,10 +273,10 @@ def _merge(findings: Iterable[_Finding]) -> dict[_Cell, _Merged]:
     merged: dict[_Cell, _Merged] = {}
     for finding in findings:
         folder = finding.selection.folder
-        is_whole = finding.selection.named_counties is None or not finding.layouts[0].has_counties
+        whole_cells = finding.whole_cells()
         for found in _fullest(finding):
             cell = merged.setdefault((folder, found.state, found.upgrade), _Merged())
-            cell.is_whole_state |= is_whole
+            cell.is_whole_state |= (found.state, found.upgrade) in whole_cells
             other = cell.files.setdefault(found.county, found)
             if other.listed.key != found.listed.key:
                 raise _ambiguous(folder, found, [other, found])

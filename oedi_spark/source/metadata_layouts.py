@@ -53,9 +53,9 @@ _TRIED_PATTERNS = (
 class MetadataSelection:
     """What one job of the config asks for. None means: every one that exists.
 
-    `root_dir` takes the place of the tree: a folder below the release, or a whole prefix that
-    begins with the base. `version` is 1, 2 or 3. `counties` are GISJOINs; `("*",)` is every
-    county that exists.
+    `root_dir` takes the place of the tree: a folder below the release, or a prefix that begins
+    with the base or with the release. `version` is 1, 2 or 3. `counties` are GISJOINs;
+    `("*",)` is every county that exists.
     """
 
     folder: ReleaseFolder
@@ -131,7 +131,7 @@ def choose_layouts(selection: MetadataSelection, base: str) -> tuple[str, tuple[
     elif selection.counties:
         groups = ((MetadataPattern.COUNTY_FULL,), (MetadataPattern.AGG_COUNTY,))
     elif release is not None:
-        groups = (release.patterns[:1],)
+        groups = ((pattern,) for pattern in release.patterns)
     else:
         groups = ((pattern,) for pattern in _TRIED_PATTERNS)
     return how, tuple(Layout(_root(selection, base, group[0]), group) for group in groups)
@@ -143,6 +143,8 @@ def _root(selection: MetadataSelection, base: str, pattern: MetadataPattern) -> 
     configured = (selection.root_dir or "").strip("/")
     if not configured:
         return _join(release, tree_of(pattern))
+    if f"{configured}/".startswith(f"{selection.folder.year}/{selection.folder.name}/"):
+        return _join(base, configured)
     if not base or not f"{configured}/".startswith(f"{base}/"):
         return _join(release, configured)
     if not f"{configured}/".startswith(f"{release}/"):

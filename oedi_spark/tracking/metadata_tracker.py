@@ -7,19 +7,22 @@ accumulator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 
 from oedi_spark.contracts import Partition, Publication, Reason, Transition
 from oedi_spark.contracts_metadata import (
     Gap,
     LandedFile,
-    MetadataFile,
+    MetadataColumn,
     MetadataListing,
     MetadataOutcome,
     MetadataPart,
     MetadataResult,
 )
 from oedi_spark.coverage import MetadataFindings
+from oedi_spark.errors import FileFault
 from oedi_spark.tracking.summary import FileStats, MetadataSummary
 
 
@@ -31,8 +34,12 @@ class MetadataTracker:
         self.outcomes: dict[int, MetadataOutcome] = {}
         self.landed: dict[int, LandedFile] = {}
         self.parts: dict[Partition, MetadataPart] = {}
+        self._schemas: dict[tuple[MetadataColumn, ...], tuple[MetadataColumn, ...]] = {}
         self.notes: list[str] = []
-        self.published: set[Partition] = set()
+        self.copies: dict[int, LandedFile] = {}
+        """Those that are made, by ordinal; some wait, some have landed."""
+        self.emptied: set[Partition] = set()
+        """Partitions that had metadata of an earlier run, and have none of this one."""
         self.published_rows = 0
 
     def record_findings(self, findings: MetadataFindings) -> None:
@@ -47,29 +54,48 @@ class MetadataTracker:
                 known = self.outcomes.get(outcome.ordinal)
                 if known is None or known.reason is None:
                     self.outcomes[outcome.ordinal] = outcome
-            self.landed.update({each.ordinal: each for each in result.landed})
-            self.parts.update({part.partition: part for part in result.parts})
+            self.copies.update({each.ordinal: each for each in result.landed})
+            for part in result.parts:
+                # Thousands of parts have one of a few schemas, each a thousand columns.
+                columns = self._schemas.setdefault(part.columns, part.columns)
+                self.parts[part.partition] = replace(part, columns=columns)
             self.notes += result.notes
 
     def record_publication(self, publication: Publication) -> None:
         """A snapshot of `metadata` is in the catalog."""
-        self.published |= set(publication.partitions)
         self.published_rows += publication.row_count
+        self.emptied |= set(publication.partitions) - self.parts.keys()
 
-    def landing_folders(self) -> dict[str, tuple[tuple[MetadataListing, MetadataFile], ...]]:
-        """The folders in which something has landed, and every file that belongs there."""
-        return {
-            listing.landing_folder: tuple((listing, file) for file in listing.files)
-            for listing in self.findings.index.listings
-            if any(file.ordinal in self.landed for file in listing.files)
-        }
+    def record_landed(self, landed: LandedFile) -> None:
+        """A copy is in its place."""
+        outcome = self.outcomes[landed.ordinal]
+        self.landed[landed.ordinal] = landed
+        self.outcomes[landed.ordinal] = replace(
+            outcome, transitions=outcome.transitions | Transition.UPLOADED
+        )
+
+    def record_landing_fault(self, ordinal: int, fault: FileFault) -> None:
+        """A copy could not be put into its place."""
+        outcome = self.outcomes[ordinal]
+        self.outcomes[ordinal] = replace(outcome, reason=fault.reason, detail=fault.detail)
+
+    def published_listings(self, withheld: Collection[Partition]) -> Iterator[MetadataListing]:
+        """The listings whose copies are to be shown: not all their partitions are withheld."""
+        found = self.findings
+        described: dict[int, set[Partition]] = {}
+        for partition, place in found.listing_of.items():
+            described.setdefault(place, set()).add(partition)
+        for place, listing in enumerate(found.index.listings):
+            partitions = described.get(place, set())
+            if not partitions or not partitions <= set(withheld):
+                yield listing
 
     def has_discrepancies(self) -> bool:
         """Whether any metadata that was asked for is not in the table."""
         found = self.findings
         unlanded = any(file.ordinal not in self.landed for file in found.index.files)
         faulted = any(outcome.reason is not None for outcome in self.outcomes.values())
-        return bool(unlanded or faulted or found.index.counties_not_found)
+        return bool(unlanded or faulted or self.emptied or found.index.counties_not_found)
 
     def summarise(self, withheld: Iterable[Partition]) -> MetadataSummary:
         """The metadata side of the summary, every file in exactly one place."""
@@ -97,32 +123,28 @@ class MetadataTracker:
             ),
             withheld=tuple(str(each) for each in sorted(self.parts.keys() & held)),
             surplus={each.key: each.why.value for each in index.surplus},
-            notes=tuple(self.notes),
+            notes=(
+                *dict.fromkeys(self.notes),
+                *(
+                    f"{each}: metadata of an earlier run removed, this one has none"
+                    for each in sorted(self.emptied)
+                ),
+            ),
             rows_published=self.published_rows,
         )
 
     def _file_stats(self) -> FileStats:
         stats = FileStats()
         for file in self.findings.index.files:
-            stats.listed += 1
             outcome = self.outcomes.get(file.ordinal)
             done = outcome.transitions if outcome else Transition.LISTED
-            if done & Transition.UPLOADED:
-                stats.uploaded += 1
-                continue
-            reason, detail = self._reason_of(outcome)
-            lost = (
-                stats.missing_fetches
-                if not done & Transition.FETCHED
-                else stats.missing_transforms
-                if not done & Transition.TRANSFORMED
-                else stats.missing_uploads
-            )
-            lost[file.key] = f"{reason}: {detail}"
+            stats.place(file.key, done, partial(self._reason_of, outcome))
         return stats
 
     @staticmethod
     def _reason_of(outcome: MetadataOutcome | None) -> tuple[Reason, str]:
-        if outcome is None or outcome.reason is None:
+        if outcome is None:
             return Reason.NOT_REACHED, "the run ended before this file was read"
+        if outcome.reason is None:
+            return Reason.NOT_COMMITTED, "copied, but the hours of its partition were not published"
         return outcome.reason, outcome.detail

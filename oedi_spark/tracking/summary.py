@@ -7,10 +7,11 @@ with its reason. So listed = uploaded + missing fetches + missing transforms + m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oedi_spark.contracts import Reason, Transition
 from oedi_spark.contracts_metadata import Gap
 from oedi_spark.coverage import Coverage
 from oedi_spark.log import get_logger
@@ -27,6 +28,25 @@ class FileStats:
     missing_fetches: dict[str, str] = field(default_factory=dict)
     missing_transforms: dict[str, str] = field(default_factory=dict)
     missing_uploads: dict[str, str] = field(default_factory=dict)
+
+    def place(self, key: str, done: int, why: Callable[[], tuple[Reason, str]]) -> None:
+        """Count one listed file where its transitions have brought it.
+
+        `why` gives reason and detail; it is asked only of a file that was not uploaded.
+        """
+        self.listed += 1
+        if done & Transition.UPLOADED:
+            self.uploaded += 1
+            return
+        reason, detail = why()
+        lost = (
+            self.missing_fetches
+            if not done & Transition.FETCHED
+            else self.missing_transforms
+            if not done & Transition.TRANSFORMED
+            else self.missing_uploads
+        )
+        lost[key] = f"{reason}: {detail}"
 
     @property
     def lost(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from oedi_spark.contracts import (
     BatchResult,
@@ -111,6 +112,9 @@ class RunTracker:
     def record_metadata(self, results: Sequence[MetadataResult]) -> None:
         """Take over what the metadata tasks handed back."""
         self.metadata.record_results(results)
+        if self.plan is not None:
+            read = {part.partition: part.bldg_ids for result in results for part in result.parts}
+            self.plan = self.plan.corrected(read)
         self.read_bytes += sum(result.read_bytes for result in results)
         for result in results:
             for name, took_s in result.seconds.items():
@@ -214,20 +218,8 @@ class RunTracker:
         stats = FileStats()
         withheld = self._withheld_ordinals()
         for file in self.plan.index.files if self.plan else ():
-            done = self.transitions[file.ordinal]
-            stats.listed += 1
-            if done & Transition.UPLOADED:
-                stats.uploaded += 1
-                continue
-            reason, detail = self._reason_of(file.ordinal, withheld)
-            lost = (
-                stats.missing_fetches
-                if not done & Transition.FETCHED
-                else stats.missing_transforms
-                if not done & Transition.TRANSFORMED
-                else stats.missing_uploads
-            )
-            lost[file.key] = f"{reason}: {detail}"
+            why = partial(self._reason_of, file.ordinal, withheld)
+            stats.place(file.key, self.transitions[file.ordinal], why)
         return stats
 
     def _partition_lines(self) -> tuple[PartitionLine, ...]:

@@ -1,6 +1,6 @@
 """The body of one task: reader → rollup → quality → staged parquet.
 
-The only module beside `pipeline.py` that joins stages. It runs in a Python worker of Spark,
+Beside `pipeline.py` the module that joins stages. It runs in a Python worker of Spark,
 knows no Spark, and hands back descriptors, never rows.
 """
 

@@ -50,6 +50,9 @@ from oedi_spark.transform.metadata_values import fit_column, read_labels, read_n
 MAX_KEPT_CELLS = 250_000_000
 """Cells of all wanted states: 2 GB of doubles. A caller that wants more asks in portions."""
 
+MAX_WEIGHT = 1e9
+"""More than all buildings and dwellings of the country (some 1.5e8): no row can stand for it."""
+
 _UPGRADE_PREFIXES = ("upgrade", "up")
 Indices = NDArray[np.int64]
 
@@ -119,15 +122,37 @@ def read_metadata(
     weight_model: WeightModel | None,
     states: Collection[str],
 ) -> tuple[MetadataRows, ...]:
-    """Normalise a metadata file: one `MetadataRows` per wanted state that it has rows of.
-
-    A file of one state or county is wanted whole. Of a national one, rows whose state cannot
-    be told, or of which two columns name different states, are placed nowhere and noted.
+    """As `read_states`, where the fault of any state is the file's.
 
     Raises:
-        FileFault: The file is no sound parquet; lacks ids or weights; has two rows of one
-            building and geography; or says another state, county or upgrade than its key.
-            `no_rows`: a national file without a row of any wanted state.
+        FileFault: As `read_states`, or what it returns beside the rows.
+    """
+    rows, faults = read_states(
+        data, file, release=release, weight_model=weight_model, states=states
+    )
+    for fault in faults:
+        raise fault
+    return rows
+
+
+def read_states(
+    data: bytes,
+    file: MetadataFile,
+    *,
+    release: str,
+    weight_model: WeightModel | None,
+    states: Collection[str],
+) -> tuple[tuple[MetadataRows, ...], tuple[FileFault, ...]]:
+    """Normalise a metadata file: the rows of each wanted state, and the faults of the others.
+
+    A file of one state or county is wanted whole. Of a national one, rows whose state cannot
+    be told, or of which two columns name different states, are placed nowhere and noted; and
+    rows that cannot be weighed are a fault of their own state alone.
+
+    Raises:
+        FileFault: The file is no sound parquet; lacks ids or weights; or says another state,
+            county or upgrade than its key. `no_rows`: a national file without a row of any
+            wanted state.
     """
     with decoding():
         source = MetadataSource(data)
@@ -138,23 +163,19 @@ def read_metadata(
             for state in wanted_states(file, states)
             if len(found := _order_rows(keys, state))
         }
-        notes = _note_unplaced(keys, file)
+        notes = (*_note_unplaced(keys, file), *keys.places.notes)
         if not indices:
             raise FileFault(
                 Reason.NO_ROWS,
                 f"none of {source.row_count:,} rows is of {', '.join(sorted(states)) or 'a state'}"
                 + "".join(f"; {note}" for note in notes),
             )
-        kept = sum(map(len, indices.values()))
-        if kept * len(columns) > MAX_KEPT_CELLS:
-            raise FileFault(
-                Reason.TOO_LARGE, f"{kept:,} wanted rows × {len(columns):,} columns at once"
-            )
-        for state, found in indices.items():
-            _require_sound_rows(keys, found, state)
-        arrays, held, omitted = _read_results(source, columns, list(indices.values()))
+        faults = {state: _judge_rows(keys, found, state) for state, found in indices.items()}
+        sound = {state: found for state, found in indices.items() if faults[state] is None}
+        _require_room(sound, columns)
+        arrays, held, omitted = _read_results(source, columns, list(sound.values()))
     notes += _note_omitted((*source.nested, *omitted))
-    return tuple(
+    rows = tuple(
         MetadataRows(
             partition=(partition := Partition(release, state, file.upgrade)),
             grain=keys.grain,
@@ -162,8 +183,17 @@ def read_metadata(
             columns=held,
             notes=notes if at == 0 else (),
         )
-        for at, ((state, found), results) in enumerate(zip(indices.items(), arrays, strict=True))
+        for at, ((state, found), results) in enumerate(zip(sound.items(), arrays, strict=True))
     )
+    return rows, tuple(fault for fault in faults.values() if fault is not None)
+
+
+def _require_room(indices: dict[str, Indices], columns: Sequence[MetadataColumn]) -> None:
+    kept = sum(map(len, indices.values()))
+    if kept * len(columns) > MAX_KEPT_CELLS:
+        raise FileFault(
+            Reason.TOO_LARGE, f"{kept:,} wanted rows × {len(columns):,} columns at once"
+        )
 
 
 def _read_keys(
@@ -181,7 +211,8 @@ def _read_weights(source: MetadataSource) -> NDArray[np.float64]:
     found = source.read_columns([WEIGHT])
     if WEIGHT not in found:
         raise FileFault(Reason.MISSING_WEIGHT, f"no column named {WEIGHT}")
-    numbers = read_numbers(found[WEIGHT])
+    is_flag = pa.types.is_boolean(found[WEIGHT].type)
+    numbers = None if is_flag else read_numbers(found[WEIGHT])
     if numbers is None:
         raise FileFault(
             Reason.MISSING_WEIGHT, f"{WEIGHT} is {found[WEIGHT].type}, and not all of it numbers"
@@ -242,29 +273,30 @@ def _order_rows(keys: _Keys, state: str) -> Indices:
     return indices
 
 
-def _require_sound_rows(keys: _Keys, found: Indices, state: str) -> None:
-    """Every row has a weight that can be summed, and no row comes twice."""
+def _judge_rows(keys: _Keys, found: Indices, state: str) -> FileFault | None:
+    """Whether every row has a weight that can be summed, and no row comes twice."""
     weights, ids = keys.weights[found], keys.ids[found]
-    if (missing := np.isnan(weights)).any():
-        raise FileFault(Reason.WEIGHT_NULL, f"{state}: {describe_rows(missing, ids)}")
-    if (wrong := (weights < 0) | np.isinf(weights)).any():
-        raise FileFault(
-            Reason.WEIGHT_NEGATIVE,
-            f"{state}: weight {weights[wrong][np.argmin(ids[wrong])]:g} in "
-            f"{describe_rows(wrong, ids)}",
-        )
-    geography = _geographies(keys)
-    pairs = pa.table({"bldg_id": ids, "geography": geography.take(found)})
+    for reason, wrong in (
+        (Reason.WEIGHT_NULL, np.isnan(weights)),
+        (Reason.WEIGHT_NEGATIVE, weights < 0),
+        (Reason.WEIGHT_OUT_OF_RANGE, weights > MAX_WEIGHT),
+    ):
+        if wrong.any():
+            example = weights[wrong][np.argmin(ids[wrong])]
+            which = "" if np.isnan(example) else f"weight {example:g} in "
+            return FileFault(reason, f"{state}: {which}{describe_rows(wrong, ids)}")
+    pairs = pa.table({"bldg_id": ids, "geography": _geographies(keys).take(found)})
     groups = pairs.group_by(["bldg_id", "geography"]).aggregate([([], "count_all")])
     repeated = groups.filter(pc.greater(groups["count_all"], 1)).sort_by("bldg_id")
-    if repeated.num_rows:
-        first = repeated.slice(0, 1).to_pylist()[0]
-        where = f" in {first['geography']}" if first["geography"] else ""
-        raise FileFault(
-            Reason.ROWS_DUPLICATED,
-            f"{state}: {repeated.num_rows:,} of {groups.num_rows:,} {keys.grain} come more than "
-            f"once, such as building {first['bldg_id']}{where} ({first['count_all']} rows)",
-        )
+    if not repeated.num_rows:
+        return None
+    first = repeated.slice(0, 1).to_pylist()[0]
+    where = f" in {first['geography']}" if first["geography"] else ""
+    return FileFault(
+        Reason.ROWS_DUPLICATED,
+        f"{state}: {repeated.num_rows:,} of {groups.num_rows:,} {keys.grain} come more than "
+        f"once, such as building {first['bldg_id']}{where} ({first['count_all']} rows)",
+    )
 
 
 def _geographies(keys: _Keys) -> pa.Array:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from oedi_spark.contracts import Partition, Reason, StagedFile, Transition
 from oedi_spark.contracts_metadata import (
     FanOut,
-    GeographyKind,
     LandedFile,
     MetadataBatch,
     MetadataColumn,
@@ -32,13 +32,9 @@ from oedi_spark.lake.landing import land_file, landing_uri
 from oedi_spark.lake.metadata_schemas import FILTER_COLUMNS
 from oedi_spark.lake.staging import stage_table
 from oedi_spark.source.storage import SourceLocation, open_storage
-from oedi_spark.transform.metadata import MetadataRows, read_metadata
-from oedi_spark.transform.weights import (
-    WEIGHT_COLUMNS,
-    join_weights,
-    require_weight_kept,
-    sum_weights,
-)
+from oedi_spark.transform.metadata import MetadataRows, read_states
+from oedi_spark.transform.weight_join import require_sound_join
+from oedi_spark.transform.weights import WEIGHT_COLUMNS, require_weight_kept, sum_weights
 
 _UNREADABLE = frozenset(
     {Reason.EMPTY, Reason.NOT_PARQUET, Reason.TRUNCATED, Reason.UNREADABLE, Reason.TOO_LARGE}
@@ -52,9 +48,14 @@ class MetadataSettings:
 
     location: SourceLocation
     landing_root_uri: str
+    waiting_uri: str
+    """Where copies wait until the tables are committed."""
     metadata_uri: str
     weights_uri: str
+    metadata_field_ids: Mapping[str, int]
+    weight_field_ids: Mapping[str, int]
     run_id: str
+    read_ahead_files: int = 4
     stage_bytes: int = 256 * 1024 * 1024
     """Rows of a partition are staged whenever so many have come together: the tract rows of one
     large state, 1,300 columns wide, are several GB."""
@@ -69,8 +70,8 @@ def run_metadata_batch(batch: MetadataBatch, settings: MetadataSettings) -> Meta
     column goes to a sibling) come back as `late`, and nothing is staged: land, and try again.
     """
     body = _MetadataBody(batch, settings)
-    for file in batch.listing.files:
-        body.take(file)
+    for file, fetched in body.fetch_ahead():
+        body.take(file, fetched)
     return body.finish()
 
 
@@ -86,44 +87,67 @@ class _MetadataBody:
         self._read_bytes = 0
         self._started = time.perf_counter()
 
-    def take(self, file: MetadataFile) -> None:
-        """Fetch one file, land it, and keep its rows; a fault becomes its outcome."""
+    def fetch_ahead(self) -> Iterator[tuple[MetadataFile, Future[bytes]]]:
+        """Each file with its bytes on the way, a few ahead of the one that is worked on."""
+        files = self._batch.listing.files
+        ahead = self._settings.read_ahead_files
+        with ThreadPoolExecutor(ahead) as pool:
+            begun: deque[Future[bytes]] = deque()
+            for at, file in enumerate(files):
+                for coming in files[at + len(begun) : at + ahead]:
+                    begun.append(pool.submit(self._storage.read_file, coming.key, etag=coming.etag))
+                yield file, begun.popleft()
+
+    def take(self, file: MetadataFile, fetched: Future[bytes]) -> None:
+        """Copy one file and keep its rows; a fault becomes its outcome."""
         done = Transition.LISTED
         try:
-            data = self._storage.read_file(file.key, etag=file.etag)
+            data = fetched.result()
             done |= Transition.FETCHED
             self._read_bytes += len(data)
-            rows, fault = self._normalise(data, file)
+            rows, faults = self._normalise(data, file)
             done |= Transition.TRANSFORMED
-            uri = landing_uri(self._settings.landing_root_uri, self._batch.listing, file)
-            # The ETag was compared when the file was fetched, by who knows whether it is an MD5.
-            self._landed.append(land_file(data, uri, etag=None, ordinal=file.ordinal))
-            done |= Transition.UPLOADED
-            if fault is not None:
-                raise fault
+            self._landed.append(self._copy(data, file))
             for each in rows:
                 self._partition(each.partition).keep(each)
+            if faults:
+                details = "; ".join(dict.fromkeys(each.detail for each in faults))
+                raise FileFault(faults[0].reason, details)
         except FileFault as fault:
             self._outcomes.append(MetadataOutcome(file.ordinal, done, fault.reason, fault.detail))
             return
         self._outcomes.append(MetadataOutcome(file.ordinal, done))
 
+    def _copy(self, data: bytes, file: MetadataFile) -> LandedFile:
+        """A copy that waits for the commit, unless the same bytes have landed before."""
+        settings = self._settings
+        uri = landing_uri(settings.landing_root_uri, self._batch.listing, file)
+        below = uri.removeprefix(settings.landing_root_uri)
+        # The ETag was compared when the file was fetched, by who knows whether it is an MD5.
+        return land_file(
+            data,
+            uri,
+            etag=None,
+            ordinal=file.ordinal,
+            waiting_uri=settings.waiting_uri + below,
+        )
+
     def _normalise(
         self, data: bytes, file: MetadataFile
-    ) -> tuple[tuple[MetadataRows, ...], FileFault | None]:
-        """The rows, or why there are none although the file can be read, and so be landed."""
+    ) -> tuple[tuple[MetadataRows, ...], tuple[FileFault, ...]]:
+        """The rows, and why there are not more although the file can be read, and so be landed."""
         try:
-            return read_metadata(
+            return read_states(
                 data,
                 file,
                 release=self._batch.listing.release,
                 weight_model=self._batch.listing.weight_model,
                 states=self._batch.states,
-            ), None
+            )
         except FileFault as fault:
             if fault.reason in _UNREADABLE:
                 raise
-            return (), fault
+            return (), (fault,)
 
     def _partition(self, partition: Partition) -> _PartitionBody:
         if partition not in self._partitions:
@@ -132,9 +156,10 @@ class _MetadataBody:
 
     def finish(self) -> MetadataResult:
         """Stage what is left, and the weights."""
-        is_whole = self._batch.listing.is_whole_state and all(
-            outcome.reason is None for outcome in self._outcomes
-        )
+        listing = self._batch.listing
+        is_sound = all(outcome.reason is None for outcome in self._outcomes)
+        # A national file is all that a state has; a state whose rows are faulty has no part.
+        is_whole = listing.is_whole_state and (listing.state is None or is_sound)
         late = {column: None for each in self._partitions.values() for column in each.late}
         parts: tuple[MetadataPart, ...] = ()
         fan_out = None
@@ -145,7 +170,8 @@ class _MetadataBody:
                     for each in sorted(self._partitions)
                 )
         except FanOutError as error:
-            fan_out = FanOut(error.what, error.on, error.rows, error.weight)
+            what = f"{listing.landing_folder}: {error.what}"
+            fan_out = FanOut(what, error.on, error.rows, error.weight)
         return MetadataResult(
             batch_number=self._batch.number,
             parts=parts,
@@ -181,7 +207,7 @@ class _PartitionBody:
 
     def keep(self, rows: MetadataRows) -> None:
         """Take the rows of one file."""
-        ids = self._batch.metadata_field_ids
+        ids = self._settings.metadata_field_ids
         self.late += [column for column in rows.columns if column.name not in ids]
         if self.late:
             self._waiting.clear()
@@ -205,11 +231,14 @@ class _PartitionBody:
         weights, notes = sum_weights(self._narrow, is_whole_state=is_whole_state)
         self.notes += notes
         require_weight_kept(self._narrow, weights, is_whole_state=is_whole_state)
-        self._require_sound_join(weights)
+        series = self._batch.series.get(self._partition.state, np.empty(0, np.int64))
+        require_sound_join(series, self._narrow, weights, is_whole_state=is_whole_state)
         ids = pa.concat_tables([rows.rows.select(["bldg_id"]) for rows in self._narrow])
         staged = None
         if weights.num_rows:
-            staged = self._stage(self._settings.weights_uri, weights, self._batch.weight_field_ids)
+            staged = self._stage(
+                self._settings.weights_uri, weights, self._settings.weight_field_ids
+            )
         return MetadataPart(
             partition=self._partition,
             metadata=tuple(self._staged),
@@ -218,30 +247,12 @@ class _PartitionBody:
             bldg_ids=np.unique(ids["bldg_id"].to_numpy()),
         )
 
-    def _require_sound_join(self, weights: pa.Table) -> None:
-        """Join the run's series to each kind of weights, as a query will."""
-        series = self._batch.series.get(self._partition.state, np.empty(0, np.int64))
-        for kind in GeographyKind:
-            of_kind = weights.filter(pc.equal(weights["geography_kind"], kind.value))
-            known = np.intersect1d(series, of_kind["bldg_id"].to_numpy())
-            if not len(known):
-                continue
-            buildings = pa.table(
-                {
-                    "release": pa.repeat(self._partition.release, len(known)),
-                    "state": pa.repeat(self._partition.state, len(known)),
-                    "upgrade": pa.array(np.full(len(known), self._partition.upgrade, np.int32)),
-                    "bldg_id": known,
-                }
-            )
-            join_weights(buildings, weights, kind=kind)
-
     def _stage_waiting(self) -> None:
         if not self._waiting:
             return
         rows = pa.concat_tables(self._waiting, promote_options="default")
         rows = rows.sort_by([("county_gisjoin", "ascending"), ("bldg_id", "ascending")])
-        ids = self._batch.metadata_field_ids
+        ids = self._settings.metadata_field_ids
         self._staged.append(self._stage(self._settings.metadata_uri, rows, ids, FILTER_COLUMNS))
         self._waiting, self._waiting_bytes = [], 0
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from oedi_spark.contracts import Reason
 from oedi_spark.contracts_metadata import ColumnKind, MetadataColumn
@@ -84,8 +85,11 @@ def describe_metadata_column(source_name: str, source_type: str = "") -> Metadat
     return MetadataColumn(name, source_name, unit, _kind(stem, unit, name), source_type)
 
 
-def describe_metadata_columns(sources: Iterable[tuple[str, str]]) -> tuple[MetadataColumn, ...]:
+@lru_cache(maxsize=256)
+def describe_metadata_columns(sources: tuple[tuple[str, str], ...]) -> tuple[MetadataColumn, ...]:
     """`describe_metadata_column` of each (name, type), in the file's order.
+
+    The same schema gives the same object: a run looks into thousands of files of one schema.
 
     Raises:
         FileFault: `column_collision`, when two source columns would get one name.

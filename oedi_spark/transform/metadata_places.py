@@ -25,7 +25,13 @@ from oedi_spark.transform.metadata_values import read_labels
 TRACT = "in.nhgis_tract_gisjoin"
 COUNTY_COLUMNS = ("in.nhgis_county_gisjoin", "in.county")
 PUMA_COLUMNS = ("in.nhgis_puma_gisjoin", "in.puma")
-_STATE_CODES = ("in.state", "in.state_abbreviation", "in.nhgis_state_gisjoin", "in.state_name")
+_STATE_CODES = (
+    "in.state",
+    "in.state_abbreviation",
+    "in.nhgis_state_gisjoin",
+    "in.state_name",
+    "state",
+)
 _PLACE_NAMES = (*COUNTY_COLUMNS, TRACT, *PUMA_COLUMNS, "in.county_name", "in.resstock_county_id")
 STATE_COLUMNS = (*_STATE_CODES, *_PLACE_NAMES)
 """Columns that tell a row's state, the plainest first."""
@@ -38,6 +44,10 @@ _COUNTY = re.compile(r"G[0-9]{7}")
 _PUMA = re.compile(r"G[0-9]{8}")
 _TRACT = re.compile(r"(?P<county>G[0-9]{7})[0-9]{4,6}")
 _PREFIXED = re.compile(r"(?P<state>[A-Z]{2}), .+")
+_COUNTY_FIPS = re.compile(r"(?P<state>[0-9]{2})(?P<county>[0-9]{3})")
+_FILLERS = frozenset({"", "NOT APPLICABLE", "NA", "N/A", "NAN", "NONE", "NULL", "UNKNOWN"})
+_CODED = ("in.state", "in.state_abbreviation", COUNTY_COLUMNS[0], TRACT)
+"""Columns that hold nothing but codes: a word in one that is no code is worth a note."""
 
 Mask = NDArray[np.bool_]
 
@@ -46,7 +56,8 @@ Mask = NDArray[np.bool_]
 class Places:
     """Where each row of a file counts; null where the file does not say.
 
-    `contradictory`: rows of which two columns name different states.
+    `contradictory`: rows of which two columns name different states. `notes`: labels that are
+    no place, and rows whose tract lies in another county than the one they name.
     """
 
     state: pa.Array
@@ -55,6 +66,7 @@ class Places:
     puma: pa.Array
     tract: pa.Array
     has_tract_column: bool
+    notes: tuple[str, ...] = ()
 
 
 def tell_places(
@@ -87,7 +99,12 @@ def tell_places(
     tract = _translate(labels[TRACT], _tract) if TRACT in labels else nothing
     counties = [_translate(labels[name], _county) for name in COUNTY_COLUMNS if name in labels]
     pumas = [_translate(labels[name], _puma) for name in PUMA_COLUMNS if name in labels]
-    county = pc.coalesce(*counties, _translate(tract, _county_of_tract), nothing)
+    county_of_tract = _translate(tract, _county_of_tract)
+    county = pc.coalesce(*counties, county_of_tract, nothing)
+    misplaced = _differs(county_of_tract, county)
+    notes = [_note_odd(name, labels[name], ids) for name in _CODED if name in labels]
+    if misplaced.any():
+        notes.append(f"the tract is not in the county of {describe_rows(misplaced, ids)}")
     return Places(
         state=state,
         contradictory=contradictory,
@@ -95,6 +112,7 @@ def tell_places(
         puma=pc.coalesce(*pumas, nothing),
         tract=tract,
         has_tract_column=TRACT in columns,
+        notes=tuple(filter(None, notes)),
     )
 
 
@@ -139,6 +157,21 @@ def tell_grain(
 def describe_rows(mask: Mask, ids: NDArray[np.int64]) -> str:
     """How many rows a mask selects, and the first of them by building."""
     return f"{int(mask.sum()):,} of {len(mask):,} rows, such as building {ids[mask].min()}"
+
+
+def _note_odd(name: str, labels: pa.Array, ids: NDArray[np.int64]) -> str:
+    """What a column of codes holds that is neither a code nor a word for nothing."""
+    if name == TRACT:
+        meaning: Callable[[str], str | None] = _tract
+    else:
+        meaning = _county if name in COUNTY_COLUMNS else _state_of_code
+    read = _translate(labels, lambda text: text if _plain(text) in _FILLERS else meaning(text))
+    odd = pc.and_(pc.is_valid(labels), pc.is_null(read))
+    mask = pa.chunked_array([odd]).to_numpy() if isinstance(odd, pa.Array) else odd.to_numpy()
+    if not mask.any():
+        return ""
+    example = labels.filter(odd)[0].as_py()
+    return f"{name} {example[:40]!r} is no code, in {describe_rows(mask, ids)}"
 
 
 def _require_state(said: Mapping[str, pa.Array], state: str, ids: NDArray[np.int64]) -> None:
@@ -190,8 +223,8 @@ def _translate(
 
 
 def _state_of_code(text: str) -> str | None:
-    """A postal code as it stands, also of no state of ours: GA is not the place for ZZ."""
-    plain = text.strip()
+    """A postal code in either case, also of no state of ours: GA is not the place for ZZ."""
+    plain = _plain(text)
     if _POSTAL.fullmatch(plain):
         return plain
     if match := _GISJOIN.fullmatch(plain):
@@ -202,23 +235,37 @@ def _state_of_code(text: str) -> str | None:
 
 
 def _state_of_place(text: str) -> str | None:
-    """`CO` of `G0800590` and of `CO, Jefferson County`. A county may be called Washington."""
-    if match := _GISJOIN.fullmatch(text):
+    """`CO` of `G0800590`, `08059` and `CO, Jefferson County`; not of a county called Washington."""
+    plain = _plain(text)
+    if match := _GISJOIN.fullmatch(plain) or _GISJOIN.fullmatch(_county(plain) or ""):
         return STATE_OF_FIPS.get(match["fips"])
-    match = _PREFIXED.fullmatch(text)
+    match = _PREFIXED.fullmatch(plain)
     return match["state"] if match and match["state"] in STATE_NAMES else None
 
 
 def _county(text: str) -> str | None:
-    return text if _COUNTY.fullmatch(text) else None
+    """A county's GISJOIN, also of its FIPS code: `G0800590` is `08059` (domain sheet §5)."""
+    plain = _plain(text)
+    if _COUNTY.fullmatch(plain):
+        return plain
+    match = _COUNTY_FIPS.fullmatch(plain.zfill(5)) if len(plain) >= 4 else None
+    if match is None or match["state"] not in STATE_OF_FIPS:
+        return None
+    return f"G{match['state']}0{match['county']}0"
 
 
 def _puma(text: str) -> str | None:
-    return text if _PUMA.fullmatch(text) else None
+    plain = _plain(text)
+    return plain if _PUMA.fullmatch(plain) else None
 
 
 def _tract(text: str) -> str | None:
-    return text if _TRACT.fullmatch(text) else None
+    plain = _plain(text)
+    return plain if _TRACT.fullmatch(plain) else None
+
+
+def _plain(text: str) -> str:
+    return text.strip().upper()
 
 
 def _county_of_tract(text: str) -> str | None:

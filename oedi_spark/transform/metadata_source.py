@@ -62,7 +62,7 @@ class MetadataSource:
     def columns(self) -> tuple[MetadataColumn, ...]:
         """The columns that a table can hold, without the keys, in the file's order."""
         return describe_metadata_columns(
-            (field.name, str(field.kind)) for field in self._fields if self._is_result(field)
+            tuple((field.name, str(field.kind)) for field in self._fields if self._is_result(field))
         )
 
     @property

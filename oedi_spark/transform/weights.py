@@ -1,11 +1,10 @@
-"""Weights by geography, the only thing that series are joined to, and the guard of that join.
+"""Weights by geography, the only thing that series are joined to (`weight_join.py`).
 
 In   all `MetadataRows` of one partition, of whatever grain.
 Out  one row per geography and building: its weights in that geography, summed.
 
-From ComStock 2024 release 2 on a building stands in many tracts, with a weight in each, and the
-same id lies under several states (domain sheet §0.3, §0.4). A join that forgets one of the keys
-returns plausible rows and wrong sums; here it raises.
+From ComStock 2024 release 2 on a building stands in many tracts, with a weight in each (domain
+sheet §0.3); a release before has one weight per building.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -62,7 +60,7 @@ _GRAINS = {
 }
 """The grains of which a kind of geography can be summed: not coarser than itself."""
 
-_RELATIVE = 1e-9
+RELATIVE = 1e-9
 """How far two sums of the same weights may differ. Ours are exact; what was stored is rounded."""
 
 
@@ -111,42 +109,15 @@ def require_weight_kept(
         found = weights.filter(pc.equal(weights["geography_kind"], kind.value))
         after = math.fsum(found["weight"].to_pylist())
         keys = found.group_by([*BUILDING_KEYS, "geography"]).aggregate([]).num_rows
-        counted = [_count_kind(each, kind, is_whole_state=is_whole_state) for each in rows]
-        before = math.fsum(weight for each in counted for weight in each)
-        if keys != found.num_rows or not math.isclose(before, after, rel_tol=_RELATIVE):
+        counted = [rows_of_kind(each, kind, is_whole_state=is_whole_state) for each in rows]
+        before = math.fsum(weight for each in counted for weight in each["weight"].to_pylist())
+        if keys != found.num_rows or not math.isclose(before, after, rel_tol=RELATIVE):
             raise FanOutError(
                 f"weights by {kind}",
                 on=on,
-                rows=(sum(map(len, counted)), found.num_rows),
+                rows=(sum(each.num_rows for each in counted), found.num_rows),
                 weight=(before, after),
             )
-
-
-def join_weights(
-    buildings: pa.Table,
-    weights: pa.Table,
-    *,
-    kind: GeographyKind,
-    on: Sequence[str] = BUILDING_KEYS,
-) -> pa.Table:
-    """Join series to the weights of one kind of geography.
-
-    `buildings` has `BUILDING_KEYS` and any number of rows per building, hours for instance.
-    Each comes back once per geography of its own building: that is meant to multiply rows
-    where a building stands in several counties. Rows come in no particular order.
-
-    Raises:
-        FanOutError: On these keys a row would meet weights of another building, state,
-            upgrade or release, or not all of its own; or a building has no weight at all.
-    """
-    of_kind = weights.filter(pc.equal(weights["geography_kind"], kind.value))
-    _require_sole_meeting(buildings, of_kind, kind, tuple(on))
-    taken = {*buildings.column_names, *BUILDING_KEYS}
-    right = of_kind.select(
-        [*on, *(name for name in of_kind.column_names if name not in {*taken, *on})]
-    )
-    left = _with_types(buildings, right, on)
-    return left.join(right, keys=list(on), join_type="inner", use_threads=False)
 
 
 def _require_distinct(rows: Sequence[MetadataRows]) -> None:
@@ -285,83 +256,16 @@ def _note_without_county(whole: pa.Table, placed: pa.Table) -> Iterator[str]:
         yield f"{lacking:,} of {finer.num_rows:,} rows, weight {total:.6g}, are of no known county"
 
 
-def _count_kind(each: MetadataRows, kind: GeographyKind, *, is_whole_state: bool) -> list[float]:
-    """The weights of the metadata rows that count in a kind of geography."""
-    if each.grain not in _GRAINS[kind]:
-        return []
-    if kind is GeographyKind.COUNTY:
-        counts = each.rows["county_gisjoin"].is_valid()
-    elif not is_whole_state:
-        return []
-    elif kind is GeographyKind.STATE:
-        counts = each.rows["state"].is_valid()
-    else:
-        counts = _place(each.rows, _PUMAS).is_valid()
-    weights: list[float] = each.rows["weight"].filter(counts).to_pylist()
-    return weights
-
-
-def _require_sole_meeting(
-    buildings: pa.Table, weights: pa.Table, kind: GeographyKind, on: tuple[str, ...]
-) -> None:
-    """Each building meets on `on` exactly the weights that are its own."""
-    what = f"series to weights by {kind}"
-    total = math.fsum(weights["weight"].to_pylist())
-    lacking = [name for name in BUILDING_KEYS if name not in buildings.column_names]
-    carried = [name for name in ("weight", "geography") if name in buildings.column_names]
-    strange = [name for name in on if name not in BUILDING_KEYS]
-    per_place = weights.group_by([*BUILDING_KEYS, "geography"]).aggregate([])
-    if lacking or carried or strange or per_place.num_rows != weights.num_rows:
-        raise FanOutError(
-            f"{what}: {_explain(lacking, carried, strange)}",
-            on=on,
-            rows=(buildings.num_rows, weights.num_rows),
-            weight=(total, total),
-        )
-    left = _with_types(buildings.select(list(BUILDING_KEYS)), weights, BUILDING_KEYS)
-    distinct = left.group_by(list(BUILDING_KEYS)).aggregate([([], "count_all")])
-    own, met = _meet(distinct, weights, BUILDING_KEYS), _meet(distinct, weights, on)
-    hours = distinct["count_all"].to_numpy()
-    own_rows, met_rows = own["rows"].to_numpy(), met["rows"].to_numpy()
-    own_weight, met_weight = own["weight"].to_numpy(), met["weight"].to_numpy()
-    is_sole = (own_rows == met_rows) & np.isclose(own_weight, met_weight, rtol=_RELATIVE, atol=0)
-    if not (is_sole & (own_rows > 0)).all():
-        raise FanOutError(
-            what,
-            on=on,
-            rows=(max(int(own_rows @ hours), buildings.num_rows), int(met_rows @ hours)),
-            weight=(math.fsum(own_weight), math.fsum(met_weight)),
-        )
-
-
-def _explain(lacking: Sequence[str], carried: Sequence[str], strange: Sequence[str]) -> str:
-    if lacking:
-        return f"the series do not say their {', '.join(lacking)}"
-    if carried:
-        return f"the series already have {', '.join(carried)}"
-    if strange:
-        return f"{', '.join(strange)} is no key of a building"
-    return "a building has two weights in one geography"
-
-
-def _meet(distinct: pa.Table, weights: pa.Table, on: Sequence[str]) -> pa.Table:
-    """For each building, in the order of `distinct`: rows and weight that it meets on `on`."""
-    by_key = weights.group_by(list(on)).aggregate([([], "count_all"), ("weight", "sum")])
-    by_key = by_key.rename_columns([*on, "rows", "weight"])
-    keys = distinct.select(list(on)).append_column("at", pa.array(np.arange(distinct.num_rows)))
-    found = keys.join(by_key, keys=list(on), join_type="left outer", use_threads=False)
-    found = found.sort_by("at")
-    return pa.table(
-        {
-            "rows": pc.fill_null(found["rows"], 0),
-            "weight": pc.fill_null(found["weight"], 0.0),
-        }
-    )
-
-
-def _with_types(table: pa.Table, other: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The named columns in the other table's types: `upgrade` may be 32 or 64 bits wide."""
-    for name in names:
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, name, table[name].cast(other.schema.field(name).type))
-    return table
+def rows_of_kind(each: MetadataRows, kind: GeographyKind, *, is_whole_state: bool) -> pa.Table:
+    """The metadata rows that count in a kind of geography: bldg_id, place, weight."""
+    rows = each.rows
+    place = {
+        GeographyKind.STATE: lambda: rows["state"],
+        GeographyKind.COUNTY: lambda: rows["county_gisjoin"],
+        GeographyKind.PUMA: lambda: _place(rows, _PUMAS),
+    }[kind]()
+    table = pa.table({"bldg_id": rows["bldg_id"], "place": place, "weight": rows["weight"]})
+    is_counted = kind is GeographyKind.COUNTY or is_whole_state
+    if each.grain not in _GRAINS[kind] or not is_counted:
+        return table.slice(0, 0)
+    return table.filter(pc.is_valid(table["place"]))

@@ -203,8 +203,8 @@ def test_index_files_without_a_building_file_says_what_was_listed(tmp_path: Path
         f"{TREE}/upgrade=0/state=CO",
     )
     assert caught.value.surplus == 2
-    assert "2 partition(s) listed" in str(caught.value)
-    assert "oedi-spark plan" in str(caught.value)
+    assert "2 folder(s) listed" in str(caught.value)
+    assert "oedi-spark releases discover" in str(caught.value)
 
 
 def test_index_files_without_a_folder_names_the_release(tmp_path: Path) -> None:

@@ -550,7 +550,11 @@ def test_nothing_found_is_no_error_but_a_folder_that_is_none_is(tmp_path: Path) 
     index = _index(_write(tmp_path), _select(COM24))
 
     assert index.listings == ()
-    assert index.matches[0].prefixes == (f"{C24}/by_state/state=CO/parquet",)
+    assert index.matches[0].prefixes == (
+        f"{C24}/by_state/state=CO/parquet",
+        "base/2024/comstock_amy2018_release_1/metadata",
+        f"{C24}/national/parquet",
+    )
     _write(tmp_path, f"{C24}/by_state/state=CO/parquet")
     with pytest.raises(SourceListingError, match="NotADirectoryError"):
         _index(SourceLocation(str(tmp_path), is_local=True), _select(COM24))
@@ -564,3 +568,40 @@ def test_the_real_georgia_file_is_found(real_lake: Path) -> None:
     index = index_metadata(location, [_select(COM24, None)], base=base, workers=2)
 
     assert _cells(index) == [("GA", 0, ["GA_baseline_metadata_and_annual_results.parquet"])]
+
+
+def test_a_county_that_one_upgrade_lacks_is_told_and_that_upgrade_is_not_the_whole_state(
+    tmp_path: Path,
+) -> None:
+    both = [_county(county, "upgrade0") for county in ("G0800590", "G0800010")]
+    location = _write(tmp_path, *both, _county("G0800590", "upgrade1"))
+
+    for upgrades in (None, [1]):
+        index = _index(location, _select(COM25, upgrades=upgrades, version=2, counties=("*",)))
+
+        release = "2025_comstock_amy2018_release_3"
+        assert index.counties_not_found == ((Partition(release, "CO", 1), "G0800010"),)
+        whole = {each.upgrade: each.is_whole_state for each in index.listings}
+        assert whole == ({0: True, 1: False} if upgrades is None else {1: False})
+
+
+@pytest.mark.parametrize(
+    "root_dir",
+    ["2025/resstock_amy2018_release_1/mine", "base/2025/resstock_amy2018_release_1/mine", "mine"],
+)
+def test_root_dir_may_begin_with_the_release_or_above_it(tmp_path: Path, root_dir: str) -> None:
+    key = _new("CO", "upgrade0", tree="base/2025/resstock_amy2018_release_1/mine")
+
+    index = _index(_write(tmp_path, key), _select(RES25, root_dir=root_dir))
+
+    assert [file.key for file in index.files] == [key]
+
+
+def test_root_dir_may_hold_another_of_the_layouts_of_its_release(tmp_path: Path) -> None:
+    key = "base/2024/comstock_amy2018_release_1/metadata/baseline.parquet"
+
+    index = _index(_write(tmp_path, key), _select(COM24, root_dir="metadata"))
+
+    assert [(file.key, file.pattern) for file in index.files] == [
+        (key, MetadataPattern.NATIONAL_MACHINE)
+    ]

@@ -20,7 +20,7 @@ from oedi_spark.contracts import Partition, Reason
 from oedi_spark.contracts_metadata import Grain, MetadataFile, MetadataPattern, WeightModel
 from oedi_spark.errors import FileFault
 from oedi_spark.transform import metadata, metadata_source
-from oedi_spark.transform.metadata import MetadataRows, peek_metadata, read_metadata
+from oedi_spark.transform.metadata import MetadataRows, peek_metadata, read_metadata, read_states
 
 RELEASE = "2025_comstock_amy2018_release_3"
 COUNTY, OTHER_COUNTY = "G0800590", "G0800010"
@@ -352,6 +352,68 @@ def test_a_national_file_is_cut_by_state_and_says_what_it_could_not_place() -> N
     assert georgia.notes == ()
 
 
+def test_a_state_of_a_national_file_does_not_pay_for_the_faults_of_another() -> None:
+    table = _table(in__state=["CO", "GA", "CO"], weight=[3.0, None, 2.0])
+
+    rows, faults = read_states(
+        _encode(table),
+        _file(NATIONAL, state=None),
+        release=RELEASE,
+        weight_model=WeightModel.BUILDING,
+        states=("CO", "GA"),
+    )
+
+    assert [each.partition.state for each in rows] == ["CO"]
+    assert rows[0].rows["bldg_id"].to_pylist() == [20, 30]
+    assert [(each.reason, each.detail) for each in faults] == [
+        (Reason.WEIGHT_NULL, "GA: 1 of 1 rows, such as building 10")
+    ]
+
+
+@pytest.mark.parametrize("spelled", ["g0800590", " G0800590 ", "08059", "8059"])
+def test_a_county_is_read_in_whatever_spelling(spelled: str) -> None:
+    (found,) = _read(_table(in__county=[spelled] * 3))
+
+    assert found.rows["county_gisjoin"].to_pylist() == ["G0800590"] * 3
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "spelled", "reason"),
+    [
+        ("in__state", "tx", Reason.STATE_CONTRADICTS_NAME),
+        ("state", "TX", Reason.STATE_CONTRADICTS_NAME),
+        ("in__county", "48001", Reason.STATE_CONTRADICTS_NAME),
+        ("in__nhgis_county_gisjoin", "g4800010", Reason.STATE_CONTRADICTS_NAME),
+        ("in__nhgis_county_gisjoin", "g0800010", Reason.COUNTY_CONTRADICTS_NAME),
+    ],
+)
+def test_another_place_in_whatever_spelling_refuses_a_county_file(
+    column: str, spelled: str, reason: Reason
+) -> None:
+    file = _file(MetadataPattern.AGG_COUNTY, county=COUNTY)
+
+    assert _fault(_table(**{column: [spelled] * 3}), file)[0] is reason
+
+
+def test_a_word_in_a_column_of_codes_is_noted() -> None:
+    table = _table(in__nhgis_county_gisjoin=["Not Applicable", "Jefferson", None])
+
+    (found,) = _read(table)
+
+    assert found.notes == (
+        "in.nhgis_county_gisjoin 'Jefferson' is no code, in 1 of 3 rows, such as building 10",
+    )
+
+
+def test_a_tract_in_another_county_than_its_row_is_noted() -> None:
+    tracts = ["G0800590010000", "G0800010010000", None]
+
+    (found,) = _read(_table(in__nhgis_county_gisjoin=[COUNTY] * 3, in__nhgis_tract_gisjoin=tracts))
+
+    assert found.notes == ("the tract is not in the county of 1 of 3 rows, such as building 10",)
+
+
 def test_a_national_file_without_the_wanted_state_has_no_rows() -> None:
     reason, detail = _fault(_table(), _file(NATIONAL, state=None), states=("AK", "HI"))
 
@@ -399,7 +461,9 @@ def test_a_row_of_the_baseline_refuses_the_file_of_an_upgrade() -> None:
         ([1.0, None, 2.0], Reason.WEIGHT_NULL, "CO: 1 of 3 rows, such as building 10"),
         ([1.0, float("nan"), None], Reason.WEIGHT_NULL, "CO: 2 of 3 rows, such as building 10"),
         ([1.0, -2.0, 3.0], Reason.WEIGHT_NEGATIVE, "CO: weight -2 in 1 of 3 rows, such as "),
-        ([1.0, 2.0, float("inf")], Reason.WEIGHT_NEGATIVE, "CO: weight inf in 1 of 3 rows"),
+        ([1.0, 2.0, float("inf")], Reason.WEIGHT_OUT_OF_RANGE, "CO: weight inf in 1 of 3 rows"),
+        ([1.0, 1e308, 1e308], Reason.WEIGHT_OUT_OF_RANGE, "CO: weight 1e+308 in 2 of 3 rows"),
+        ([True, True, False], Reason.MISSING_WEIGHT, "weight is bool, and not all of it numbers"),
     ],
 )
 def test_weights_that_cannot_be_summed_refuse_the_file(

@@ -19,6 +19,7 @@ from oedi_spark.contracts_metadata import MetadataBatch, MetadataResult
 from oedi_spark.lake.catalog import field_ids
 from oedi_spark.lake.claim import claim_lake
 from oedi_spark.lake.files import open_uri
+from oedi_spark.lake.landing import show_file
 from oedi_spark.plan import build_metadata_batches
 from oedi_spark.sample.lake import SampleRequest, write_sample_lake
 from oedi_spark.source.layout import ReleaseFolder
@@ -49,12 +50,15 @@ def prepared(tmp_path: Path, make_config: MakeConfig) -> Prepared:
     with claim_lake(place, "run-0", [], [], found.metadata.columns()) as lake:
         assert lake.metadata is not None
         assert lake.weights is not None
-        (batch,) = build_metadata_batches(found, field_ids(lake.metadata), field_ids(lake.weights))
+        (batch,) = build_metadata_batches(found)
         settings = MetadataSettings(
             location=pipeline.source_location(config),
             landing_root_uri=pipeline.output_uri(config),
+            waiting_uri=f"{pipeline.output_uri(config)}/waiting",
             metadata_uri=lake.metadata.location(),
             weights_uri=lake.weights.location(),
+            metadata_field_ids=field_ids(lake.metadata),
+            weight_field_ids=field_ids(lake.weights),
             run_id="run-0",
         )
     return config, batch, settings
@@ -95,24 +99,28 @@ def test_every_file_lands_and_is_told_with_its_md5(prepared: Prepared) -> None:
 
     result = run_metadata_batch(batch, settings)
 
-    everything = (
-        Transition.LISTED | Transition.FETCHED | Transition.TRANSFORMED | Transition.UPLOADED
-    )
-    assert [each.transitions for each in result.outcomes] == [everything] * len(batch.listing.files)
+    bypassed = Transition.LISTED | Transition.FETCHED | Transition.TRANSFORMED
+    assert [each.transitions for each in result.outcomes] == [bypassed] * len(batch.listing.files)
     for file, landed in zip(batch.listing.files, result.landed, strict=True):
         source = (Path(config.src_root) / file.key).read_bytes()
-        copy = Path(landed.uri.removeprefix("file://")).read_bytes()
-        assert copy == source
+        waiting = Path((landed.waiting_uri or "").removeprefix("file://"))
+        place = Path(landed.uri.removeprefix("file://"))
+        assert waiting.read_bytes() == source
         assert landed.md5 == hashlib.md5(source).hexdigest()
+        assert not place.exists()
+        assert show_file(landed).waiting_uri is None
+        assert place.read_bytes() == source
+        assert not waiting.exists()
 
 
 def test_a_column_without_a_field_id_comes_back_late_and_nothing_is_staged(
     prepared: Prepared,
 ) -> None:
     _, batch, settings = prepared
-    fewer = {name: at for name, at in batch.metadata_field_ids.items() if name != "in_vintage"}
+    ids = settings.metadata_field_ids
+    fewer = {name: at for name, at in ids.items() if name != "in_vintage"}
 
-    result = run_metadata_batch(replace(batch, metadata_field_ids=fewer), settings)
+    result = run_metadata_batch(batch, replace(settings, metadata_field_ids=fewer))
 
     assert {column.name for column in result.late} == {"in_vintage"}
     assert result.parts == ()
@@ -137,7 +145,32 @@ def test_a_series_that_would_meet_another_weight_comes_back_as_a_fan_out(
 
     assert result.parts == ()
     assert result.fan_out is not None
+    assert result.fan_out.what.startswith(f"release={MANY.release}/state=CO/upgrade=0: weights by")
     assert result.fan_out.weight[1] == pytest.approx(2 * result.fan_out.weight[0])
+
+
+def test_a_series_that_would_lose_weight_in_the_join_comes_back_as_a_fan_out(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of which one building's county is gone, and nobody counted them before."""
+    _, batch, settings = prepared
+
+    def shortened(
+        rows: Sequence[MetadataRows], *, is_whole_state: bool
+    ) -> tuple[pa.Table, tuple[str, ...]]:
+        weights, notes = sum_weights(rows, is_whole_state=is_whole_state)
+        return weights.slice(1), notes
+
+    body = "oedi_spark.transform.metadata_batch"
+    monkeypatch.setattr(f"{body}.sum_weights", shortened)
+    monkeypatch.setattr(f"{body}.require_weight_kept", lambda *_, **__: None)
+
+    result = run_metadata_batch(batch, settings)
+
+    assert result.parts == ()
+    assert result.fan_out is not None
+    assert "series to weights by county" in result.fan_out.what
+    assert result.fan_out.rows[1] == result.fan_out.rows[0] - 1
 
 
 def test_county_weights_sum_to_what_the_rows_say(prepared: Prepared) -> None:

@@ -125,7 +125,7 @@ def test_an_energy_is_called_as_in_hourly(suffix: str) -> None:
 
 def test_two_spellings_of_one_name_are_refused_and_both_are_named() -> None:
     with pytest.raises(FileFault) as caught:
-        describe_metadata_columns([("in.sqft", "double"), ("in.sqft..ft2", "double")])
+        describe_metadata_columns((("in.sqft", "double"), ("in.sqft..ft2", "double")))
 
     assert caught.value.reason is Reason.COLUMN_COLLISION
     assert "'in.sqft' and 'in.sqft..ft2' both become in_sqft_ft2" in caught.value.detail

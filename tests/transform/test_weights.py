@@ -19,11 +19,11 @@ from oedi_spark.contracts import Partition
 from oedi_spark.contracts_metadata import GeographyKind, Grain
 from oedi_spark.errors import FanOutError
 from oedi_spark.transform.metadata import MetadataRows
+from oedi_spark.transform.weight_join import join_weights
 from oedi_spark.transform.weights import (
     BUILDING_KEYS,
     WEIGHT_COLUMNS,
     WEIGHTS_SCHEMA,
-    join_weights,
     require_weight_kept,
     sum_weights,
 )
