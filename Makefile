@@ -14,14 +14,14 @@ FILES ?= 1126
 SPARK_ENV = unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; \
 	eval "$$($(BIN)/oedi-spark spark-env)";
 
-REQUIREMENTS := requirements/build.txt requirements/dev.txt
+REQUIREMENTS := requirements/build.txt requirements/dev.txt requirements/jars.txt
 # Named after what was installed, so that a changed pin installs again and nothing else does.
 STAMP := $(VENV)/.installed-$(shell cat $(REQUIREMENTS) pyproject.toml | cksum | cut -d' ' -f1)
 
 # As many buildings as were asked for, by the generator as it is now: else it is made anew.
 SAMPLE := build/sample_lake/.complete-$(BUILDINGS)
 
-.PHONY: help setup run sample look test lint format bench pins clean
+.PHONY: help setup run sample look test cluster-test lint format bench package pins clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -32,6 +32,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/jars.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; eval "$$($(BIN)/oedi-spark spark-env --archive)"; \
 		case "$$JAVA_HOME" in "$(abspath $(VENV))"/*) \
@@ -67,6 +68,9 @@ lint: $(STAMP) ## ruff, its formatter, and mypy
 test: lint ## Lint, types and all tests
 	$(SPARK_ENV) $(BIN)/python -m pytest
 
+cluster-test: $(STAMP) ## The job on a standalone cluster whose workers and tasks die
+	$(SPARK_ENV) $(BIN)/python -m pytest tests/cluster
+
 format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -74,8 +78,12 @@ format: $(STAMP) ## Let ruff format and fix what it can
 bench: $(STAMP) ## The job beside its peers on FILES building files (1126)
 	$(SPARK_ENV) $(BIN)/python -m bench.run --files $(FILES)
 
+package: $(STAMP) ## dist/: our wheel, and the zip of wheels for Glue, checked on its versions
+	$(BIN)/python -m package.build
+	$(BIN)/python -m package.check
+
 pins: $(STAMP) ## Pin the requirement files anew (needs uv)
 	requirements/compile.sh
 
 clean: ## Remove what the other targets made
-	rm -rf build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
