@@ -94,7 +94,7 @@ class LocalStorage:
             return None
         is_plain = not inside or entry.is_file()
         return ListedFile(
-            key=f"{prefix}/{entry.name}" + ("" if is_plain else "/"),
+            key=(f"{prefix}/" if prefix else "") + entry.name + ("" if is_plain else "/"),
             size_bytes=stat.st_size,
             etag=_local_etag(stat),
             modified_at_utc=iso_utc(datetime.fromtimestamp(stat.st_mtime, UTC)),

@@ -9,12 +9,14 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 
 from oedi_spark.contracts import Reason
 from oedi_spark.errors import FileFault
 
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}")
+_USER_INFO = re.compile(r"//[^/\s@\"']*@")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,13 @@ class SourceLocation:
     read_timeout_s: float = 60
     max_attempts: int = 5
     listing_page_size: int = 1000
+    requester_pays: bool = False
 
     def __str__(self) -> str:
         return self.root if self.is_local else f"s3://{self.root}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedFile:
     """One object as a listing shows it. `etag` is without quotes; None where there is none."""
 
@@ -96,12 +99,17 @@ def require_checksum(data: bytes, etag: str | None) -> None:
             raise FileFault(Reason.CHECKSUM_MISMATCH, f"ETag {etag}, MD5 of the bytes {digest}")
 
 
+@lru_cache(maxsize=4096)
 def iso_utc(moment: datetime) -> str:
-    """A moment of UTC as `2019-01-01T00:00:00Z`."""
+    """A moment of UTC as `2019-01-01T00:00:00Z`; files of one second share the text."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def say(error: BaseException) -> str:
-    """An error in one line, without control characters that a server or a name put there."""
-    text = urllib.parse.quote(str(error), safe=" !\"#$&'()*+,-./:;<=>?@[]_{|}~%")
+    """An error in one line, without control characters that a server or a name put there.
+
+    A user and a password in a URL, of a proxy perhaps, are left out.
+    """
+    said = _USER_INFO.sub("//", str(error))
+    text = urllib.parse.quote(said, safe=" !\"#$&'()*+,-./:;<=>?@[]_{|}~%")
     return f"{type(error).__name__}: {text[:300]}"

@@ -10,16 +10,23 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from oedi_spark.contracts import Reason
-from oedi_spark.errors import ConfigError, FileFault, SourceListingError
+from oedi_spark.errors import FileFault, SourceListingError
 from oedi_spark.source.storage_contract import (
     ListedFile,
     SourceLocation,
     iso_utc,
     require_checksum,
     say,
+)
+from oedi_spark.source.storage_s3_requests import (
+    BrokenAnswerError,
+    Limit,
+    attempt,
+    body_limit_s,
+    describe_failure,
+    s3_client,
+    status_of,
 )
 
 TAIL_BYTES = 256 * 1024
@@ -30,10 +37,6 @@ The footer of a metadata file of 1,300 columns is about 1.1 MB: one more request
 
 _LEAST_BYTES = 64 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>[0-9]+)-[0-9]+/(?P<size>[0-9]+)")
-
-
-class _BrokenBodyError(Exception):
-    """An answer began well, and its body broke off: that, botocore does not retry."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class S3Storage:
     def __init__(self, location: SourceLocation) -> None:
         self._location = location
         self._bucket = location.root
-        self._client = _s3_client(location)
+        self._client = s3_client(location)
+        self._payer = {"RequestPayer": "requester"} if location.requester_pays else {}
 
     def list_files(self, prefix: str) -> Iterator[ListedFile]:
         """As `Storage.list_files`; `listing_page_size` keys a request."""
@@ -140,25 +144,25 @@ class S3Storage:
                     yield _listed(item)
 
     def read_file(self, key: str, *, etag: str | None) -> bytes:
-        """As `Storage.read_file`: one GET, of exactly the version that was listed.
+        """As `Storage.read_file`: one GET, of exactly the version that was listed."""
 
-        botocore retries what fails before the body; a body that breaks off is retried here.
-        """
+        def read(limit: Limit) -> bytes:
+            answer = self._get_once(wanted, etag, limit)
+            require_checksum(answer.content, etag if answer.is_md5 else None)
+            return answer.content
+
+        wanted = self._wanted(key, etag)
         with self._faults():
-            answer = self._get(key, etag)
-        require_checksum(answer.content, etag if answer.is_md5 else None)
-        return answer.content
+            return attempt(self._location, read)
 
     def open_file(self, key: str, *, etag: str | None) -> io.BufferedIOBase:
         """As `Storage.open_file`: ranged GETs of one version, beginning with the tail."""
-        with self._faults():
-            tail = self._get(key, etag, range_=f"bytes=-{TAIL_BYTES}")
+        tail = self._get_range(key, etag, f"bytes=-{TAIL_BYTES}")
         if tail.start + len(tail.content) != tail.size_bytes:
             raise FileFault(Reason.FETCH_FAILED, "the end was asked for, another part answered")
 
         def read_range(start: int, stop: int) -> bytes:
-            with self._faults():
-                part = self._get(key, etag or tail.etag, range_=f"bytes={start}-{stop - 1}")
+            part = self._get_range(key, etag or tail.etag, f"bytes={start}-{stop - 1}")
             content = part.content[max(0, start - part.start) :][: stop - start]
             if part.start > start or len(content) < stop - start:
                 raise FileFault(
@@ -168,39 +172,55 @@ class S3Storage:
 
         return RangedFile(read_range, size_bytes=tail.size_bytes, tail=tail.content)
 
-    def _get(self, key: str, etag: str | None, range_: str | None = None) -> _Answer:
-        """One object, or a range of it, of the version that was listed."""
-        wanted = {"Bucket": self._bucket, "Key": key}
-        wanted |= {"IfMatch": f'"{etag}"'} if etag else {}
-        wanted |= {"Range": range_} if range_ else {}
-        return _attempts(self._location)(self._get_once, wanted)
+    def _get_range(self, key: str, etag: str | None, range_: str) -> _Answer:
+        wanted = self._wanted(key, etag) | {"Range": range_}
+        with self._faults():
+            return attempt(self._location, lambda limit: self._get_once(wanted, etag, limit))
 
-    def _get_once(self, wanted: dict[str, str]) -> _Answer:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _wanted(self, key: str, etag: str | None) -> dict[str, str]:
+        wanted = {"Bucket": self._bucket, "Key": key, **self._payer}
+        return wanted | ({"IfMatch": f'"{etag}"'} if etag else {})
+
+    def _get_once(self, wanted: dict[str, str], etag: str | None, limit: Limit) -> _Answer:
+        """One object, or a range of it, of the version that was listed."""
+        from botocore.exceptions import ClientError
 
         try:
             answer = self._client.get_object(**wanted)
         except ClientError as error:
-            if "Range" in wanted and _status(error) == 416:  # so is the tail of an empty object
+            if "Range" in wanted and status_of(error) == 416:  # so is the tail of an empty object
                 return _Answer(b"", start=0, size_bytes=0, etag=None, is_md5=False)
             raise
-        try:
-            content: bytes = answer["Body"].read()
-        except (BotoCoreError, OSError) as error:
-            raise _BrokenBodyError(say(error)) from error
+        content = self._read_body(answer, limit)
         # Who knows no ranges answers with the whole object, and says nothing of a range.
         ranged = _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
         if ranged is None and answer["ResponseMetadata"]["HTTPStatusCode"] == 206:
-            raise _BrokenBodyError("a range that does not say which")
+            raise BrokenAnswerError("a range that does not say which")
+        found = _plain_etag(answer)
+        if etag and found and found != etag:  # who does not know If-Match answers all the same
+            raise FileFault(
+                Reason.CHANGED_SINCE_LISTING, f"ETag {etag} listed, {found!r:.100} answered"
+            )
         # What a key encrypts has an ETag that is not an MD5.
         by_kms = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
         return _Answer(
             content=bytes(content),
             start=int(ranged["start"]) if ranged else 0,
             size_bytes=int(ranged["size"]) if ranged else len(content),
-            etag=answer.get("ETag", "").strip('"') or None,
+            etag=found,
             is_md5=not (by_kms or "SSECustomerAlgorithm" in answer),
         )
+
+    def _read_body(self, answer: dict[str, Any], limit: Limit) -> bytes:
+        from botocore.exceptions import BotoCoreError, FlexibleChecksumError
+
+        limit_s = body_limit_s(self._location, answer.get("ContentLength") or 0)
+        try:
+            return limit.read(answer["Body"], limit_s)
+        except FlexibleChecksumError as error:
+            raise FileFault(Reason.CHECKSUM_MISMATCH, say(error)) from error
+        except (BotoCoreError, OSError) as error:
+            raise BrokenAnswerError(say(error)) from error
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -209,15 +229,11 @@ class S3Storage:
 
         try:
             yield
-        except ClientError as error:
-            raise _client_fault(error) from error
-        except (BotoCoreError, OSError, _BrokenBodyError) as error:
-            raise FileFault(
-                Reason.FETCH_FAILED, f"{self._location.max_attempts} attempts: {say(error)}"
-            ) from error
+        except (ClientError, BotoCoreError, OSError, BrokenAnswerError) as error:
+            raise describe_failure(error, self._location) from error
 
     def _pages(self, prefix: str, delimiter: str = "") -> Iterator[dict[str, Any]]:
-        """Every page of a prefix once, in order.
+        """Every page of a prefix once, in order. An empty prefix is the root of the bucket.
 
         Not boto3's paginator: it cannot ask again for a page that it could not read, and to
         begin again would show the keys of the pages before twice.
@@ -226,28 +242,34 @@ class S3Storage:
 
         wanted = {
             "Bucket": self._bucket,
-            "Prefix": f"{prefix}/",
+            "Prefix": f"{prefix}/" if prefix else "",
             "MaxKeys": self._location.listing_page_size,
+            **self._payer,
         }
         wanted |= {"Delimiter": delimiter} if delimiter else {}
-        token: str | None = None
+        place = f"s3://{self._bucket}/{wanted['Prefix']}"
+        seen: set[str] = set()
         try:
             while True:
-                page = _attempts(self._location)(self._page, wanted)
+                page = attempt(self._location, lambda _: self._page(wanted))
                 yield page
                 if not page["IsTruncated"]:
                     return
-                if page["NextContinuationToken"] == token:
-                    raise _BrokenBodyError(f"page {token} leads to itself")
                 token = page["NextContinuationToken"]
+                if token in seen:
+                    raise SourceListingError(
+                        prefix=place, cause=f"page {len(seen) + 1} leads to itself or one before"
+                    )
+                seen.add(token)
                 wanted["ContinuationToken"] = token
-        except (ClientError, BotoCoreError, _BrokenBodyError) as error:
+        except (ClientError, BotoCoreError, OSError, BrokenAnswerError) as error:
             raise SourceListingError(
-                prefix=f"s3://{self._bucket}/{prefix}/", cause=say(error)
+                prefix=place,
+                cause=describe_failure(error, self._location).detail,
             ) from error
 
     def _page(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """One page, or `_BrokenBodyError` if it is garbled, or does not say whether it is the last.
+        """One page, or `BrokenAnswerError`: it is garbled, or does not say whether it is the last.
 
         botocore takes an empty body for an empty page, which would lose what follows.
         """
@@ -256,66 +278,22 @@ class S3Storage:
         try:
             page: dict[str, Any] = self._client.list_objects_v2(**wanted)
         except (ResponseParserError, ValueError) as error:
-            raise _BrokenBodyError(say(error)) from error
+            raise BrokenAnswerError(say(error)) from error
         if "IsTruncated" not in page or (
             page["IsTruncated"] and not page.get("NextContinuationToken")
         ):
-            raise _BrokenBodyError("a page without an end")
+            raise BrokenAnswerError("a page without an end")
         return page
+
+
+def _plain_etag(described: dict[str, Any]) -> str | None:
+    return described.get("ETag", "").removeprefix("W/").strip('"') or None
 
 
 def _listed(item: dict[str, Any]) -> ListedFile:
     return ListedFile(
         key=item["Key"],
         size_bytes=item["Size"],
-        etag=item.get("ETag", "").strip('"') or None,
+        etag=_plain_etag(item),
         modified_at_utc=iso_utc(item["LastModified"].astimezone(UTC)),
     )
-
-
-def _attempts(location: SourceLocation) -> Retrying:
-    return Retrying(
-        retry=retry_if_exception_type(_BrokenBodyError),
-        stop=stop_after_attempt(location.max_attempts),
-        wait=wait_random_exponential(multiplier=0.2, max=20),
-        reraise=True,
-    )
-
-
-def _s3_client(location: SourceLocation) -> Any:  # noqa: ANN401 - boto3 clients have no type
-    try:
-        import boto3
-    except ImportError as error:
-        raise ConfigError(
-            "src_bucket", [f"{location}: S3 needs the extra `aws` ({error})"]
-        ) from error
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    config = Config(
-        signature_version=UNSIGNED if location.anonymous else None,
-        connect_timeout=location.connect_timeout_s,
-        read_timeout=location.read_timeout_s,
-        retries={"mode": "standard", "total_max_attempts": location.max_attempts},
-        max_pool_connections=32,
-        s3={"addressing_style": "path"} if location.path_style else {},
-    )
-    return boto3.session.Session().client(
-        "s3", endpoint_url=location.endpoint_url, region_name=location.region, config=config
-    )
-
-
-def _status(error: Any) -> int | None:  # noqa: ANN401 - botocore has no types
-    status: int | None = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status
-
-
-def _client_fault(error: Any) -> FileFault:  # noqa: ANN401 - botocore has no types
-    status = _status(error)
-    reason = {
-        403: Reason.ACCESS_DENIED,
-        404: Reason.NOT_FOUND,
-        412: Reason.CHANGED_SINCE_LISTING,
-    }.get(status or 0, Reason.FETCH_FAILED)
-    code = error.response.get("Error", {}).get("Code", "unknown")
-    return FileFault(reason, f"HTTP {status}, {code}")
