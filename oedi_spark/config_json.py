@@ -24,6 +24,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from oedi_spark.config_remote import is_remote, read_remote_config
 from oedi_spark.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ _STATE = re.compile(r"[A-Z]{2}")
 _UPGRADES = re.compile(r"(0|[1-9][0-9]{0,3})(?:-(0|[1-9][0-9]{0,3}))?")
 
 
-def read_document(path: Path) -> tuple[Mapping[str, object], list[str], list[str]]:
-    """Read a config file into a mapping that has our keys but is not yet validated.
+def read_document(path: str | Path) -> tuple[Mapping[str, object], list[str], list[str]]:
+    """Read a config, a file or `s3://bucket/key`, into a mapping that is not yet validated.
 
     Returns:
         The mapping, notes on what has no effect, and the faults that did not stop the
@@ -64,7 +65,7 @@ def read_document(path: Path) -> tuple[Mapping[str, object], list[str], list[str
     """
     source = str(path)
     try:
-        data = path.read_bytes()
+        data = read_remote_config(source) if is_remote(source) else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(source, [f"file: cannot be read: {why}; check the path"]) from error
@@ -73,7 +74,7 @@ def read_document(path: Path) -> tuple[Mapping[str, object], list[str], list[str
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(source, [f"file: line {line} is not UTF-8; save it as UTF-8"]) from error
-    if path.suffix.lower() == ".json":
+    if source.lower().endswith(".json"):
         document, notes = load_config_json(text, source=source)
         return document, notes, []
     document, faults = _parse_yaml(text, source)

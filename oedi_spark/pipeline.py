@@ -32,6 +32,7 @@ from oedi_spark.lake.catalog import (
     reserve_metadata_columns,
 )
 from oedi_spark.lake.claim import Lake, claim_lake
+from oedi_spark.lake.files import S3Access
 from oedi_spark.lake.landing import (
     landing_uri,
     remove_superseded,
@@ -40,6 +41,7 @@ from oedi_spark.lake.landing import (
 )
 from oedi_spark.lake.publication import Harvest, publish
 from oedi_spark.lake.staging import KEY_COLUMNS
+from oedi_spark.lake.summaries import keep_summary
 from oedi_spark.log import get_logger
 from oedi_spark.plan import BatchSizing, Plan, build_batches, build_metadata_batches
 from oedi_spark.source.storage import SourceLocation
@@ -51,11 +53,14 @@ from oedi_spark.tracking.tracker import RunTracker
 from oedi_spark.transform.batch import TaskSettings
 from oedi_spark.transform.metadata_batch import MetadataSettings
 from oedi_spark.transform.quality import judge_partitions
+from oedi_spark.transform.window import run_window_batches
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _log = get_logger(__name__)
+
+_ENGINES = {"arrow": run_batches, "window": run_window_batches}
 
 _MAX_WAVES = 3
 """Every file's columns are known after the first wave; the second is the last that can be due."""
@@ -98,6 +103,10 @@ def run(
         for key, why in summary.data_files.lost.items():
             _log.warning("file lost", key=key, why=why)
         path = write_summary(summary, Path(config.settings.log_dir))
+        if not config.output_is_local:
+            keep_summary(
+                summary.as_json(), summary.run_id, config.output_root, output_access(config)
+            )
         _log.info("run ended", summary=str(path) if path else None, **summary.headline())
     return summary
 
@@ -122,6 +131,7 @@ def _run(
             row_group_buildings=config.settings.row_group_buildings,
             read_ahead_files=config.settings.read_ahead_files,
             strict_columns=config.settings.strict_columns,
+            access=output_access(config),
         )
         with tracker.stage("reader", "rollup"):
             session = wait_for_spark(spark)
@@ -151,12 +161,25 @@ def source_location(config: RunConfig) -> SourceLocation:
         read_timeout_s=source.read_timeout_s,
         max_attempts=source.max_attempts,
         listing_page_size=config.settings.listing_page_size,
+        requester_pays=source.requester_pays,
     )
 
 
 def output_uri(config: RunConfig) -> str:
     """`output_dir` as a URI, without a trailing slash."""
     return f"file://{config.output_root}" if config.output_is_local else config.output_root
+
+
+def output_access(config: RunConfig) -> S3Access:
+    """How the config says S3 is reached for output."""
+    catalog = config.catalog
+    return S3Access(
+        endpoint_url=catalog.s3_endpoint_url,
+        region=catalog.region,
+        path_style=catalog.s3_path_style,
+        sse=None if catalog.sse == "none" else catalog.sse,
+        kms_key_id=catalog.kms_key_id,
+    )
 
 
 def database_uri(config: RunConfig) -> str:
@@ -177,6 +200,9 @@ def catalog_location(config: RunConfig) -> CatalogLocation:
         database=config.catalog.database,
         warehouse_uri=f"{output_uri(config)}/warehouse",
         uri=uri,
+        access=output_access(config),
+        glue_endpoint_url=config.catalog.endpoint_url,
+        catalog_id=config.catalog.catalog_id,
     )
 
 
@@ -205,6 +231,7 @@ def _take_metadata(
         weight_field_ids=field_ids(lake.weights),
         run_id=tracker.run_id,
         read_ahead_files=config.settings.read_ahead_files,
+        access=output_access(config),
     )
     table, due = lake.metadata, list(build_metadata_batches(found))
     for _ in range(_MAX_WAVES):
@@ -251,7 +278,8 @@ def _roll_up(
         carried: dict[int, int] = {}
         try:
             with tracker.timed_batches():
-                results = run_batches(spark, batches, settings, progress, carried)
+                roll_up = _ENGINES[config.settings.engine]
+                results = roll_up(spark, batches, settings, progress, carried)
         finally:
             tracker.record_transitions(carried)
         partition_of = {batch.number: batch.partition for batch in batches}
@@ -330,20 +358,20 @@ def _land(config: RunConfig, tracker: RunTracker) -> None:
 
     The tables are committed by now: what fails here is told, and the next run tries again.
     """
-    metadata, root_uri = tracker.metadata, output_uri(config)
+    metadata, root_uri, access = tracker.metadata, output_uri(config), output_access(config)
     withheld = {verdict.partition for verdict in tracker.verdicts if not verdict.is_published}
 
     def land(listing: MetadataListing) -> None:
         for file in listing.files:
             if file.ordinal in metadata.copies:
                 try:
-                    metadata.record_landed(show_file(metadata.copies[file.ordinal]))
+                    metadata.record_landed(show_file(metadata.copies[file.ordinal], access))
                 except FileFault as fault:
                     metadata.record_landing_fault(file.ordinal, fault)
         if any(file.ordinal in metadata.landed for file in listing.files):
             keep = [landing_uri(root_uri, listing, file) for file in listing.files]
             try:
-                remove_superseded(root_uri, listing.landing_folder, keep)
+                remove_superseded(root_uri, listing.landing_folder, keep, access)
             except PublishError as error:
                 metadata.notes.append(str(error))
 

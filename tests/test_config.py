@@ -89,11 +89,24 @@ def test_load_config_minimal_yaml_has_the_documented_defaults(tmp_path: Path) ->
             "endpoint_url": None,
             "region": "us-west-2",
             "path_style": False,
+            "requester_pays": False,
             "connect_timeout_s": 10.0,
             "read_timeout_s": 60.0,
             "max_attempts": 5,
         },
-        "catalog": {"type": "sql", "name": "oedi", "database": "oedi", "uri": None},
+        "catalog": {
+            "type": "sql",
+            "name": "oedi",
+            "database": "oedi",
+            "uri": None,
+            "region": None,
+            "endpoint_url": None,
+            "catalog_id": None,
+            "s3_endpoint_url": None,
+            "s3_path_style": False,
+            "sse": "none",
+            "kms_key_id": None,
+        },
         "settings": {
             "log_dir": "logs",
             "log_filename": "etl.log",
@@ -144,7 +157,7 @@ job_specific:
     counties: [G1]
     states: CO
 source: {max_attempts: true, endpoint_url: "http://me:secret@host", conect_timeout_s: 3}
-settings: {strict_columns: yes, engine: window, log_filename: a/b, max_failed_fraction: nan}
+settings: {strict_columns: yes, engine: polars, log_filename: a/b, max_failed_fraction: nan}
 """
 
     assert faults_of(tmp_path, text) == (
@@ -168,7 +181,7 @@ settings: {strict_columns: yes, engine: window, log_filename: a/b, max_failed_fr
         "settings.log_filename: 'a/b' is no plain file name; put the folder into settings.log_dir",
         "settings.max_failed_fraction: should be a finite number, got 'nan'",
         "settings.strict_columns: must be true or false, got 'yes'",
-        "settings.engine: should be 'arrow', got 'window'",
+        "settings.engine: should be 'arrow' or 'window', got 'polars'",
         "outputdir: unknown key; did you mean output_dir?",
     )
 
@@ -568,7 +581,7 @@ def test_run_config_catalog_that_fits_is_kept(output_dir: str, catalog: CatalogC
         {"log_format": "xml"},
         {"log_filename": ".."},
         {"log_filename": "a/b.log"},
-        {"engine": "window"},
+        {"engine": "polars"},
     ],
 )
 def test_settings_value_out_of_bounds_is_refused(settings: dict[str, object]) -> None:

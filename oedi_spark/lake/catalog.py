@@ -22,10 +22,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from oedi_spark.contracts import Column
 from oedi_spark.contracts_metadata import MetadataColumn
 from oedi_spark.errors import PublishError
+from oedi_spark.lake.faults import say_fault
+from oedi_spark.lake.file_io import file_io_properties
+from oedi_spark.lake.files import AMBIENT, S3Access, is_on_s3
 from oedi_spark.lake.metadata_schemas import merge_comments, metadata_definition
 from oedi_spark.lake.schemas import TABLE_PROPERTIES, TableDefinition, describe
 
-COMMIT_ATTEMPTS = 8
+COMMIT_ATTEMPTS = 16
+"""Of eight runs that commit at once the last needs five or six."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class CatalogLocation:
     database: str
     warehouse_uri: str
     uri: str | None = None
+    access: S3Access = AMBIENT
+    """How S3 is reached, where the tables lie there; Glue shares its region and its limits."""
+    glue_endpoint_url: str | None = None
+    catalog_id: str | None = None
 
     def table_uri(self, table: str) -> str:
         """The folder of one table."""
@@ -51,9 +59,6 @@ def open_catalog(location: CatalogLocation, *, create: bool = True) -> Catalog:
     Raises:
         PublishError: The catalog cannot be reached.
     """
-    properties = {"type": location.kind, "warehouse": location.warehouse_uri}
-    if location.uri is not None:
-        properties["uri"] = location.uri
     if not create and not catalog_exists(location):
         raise PublishError(location.database, f"there is no catalog at {location.uri} yet")
     try:
@@ -61,15 +66,62 @@ def open_catalog(location: CatalogLocation, *, create: bool = True) -> Catalog:
             file.parent.mkdir(parents=True, exist_ok=True)
         for attempt in _opening_attempts():
             with attempt:
-                catalog = load_catalog(location.name, **properties)
-                if create:
+                catalog = _load(location)
+                if create and not catalog.namespace_exists(location.database):
                     catalog.create_namespace_if_not_exists(location.database)
     except Exception as error:
         raise PublishError(
             f"{location.database} in the {location.kind} catalog",
-            f"the catalog did not open ({type(error).__name__}: {error})",
+            f"the catalog did not open ({say_fault(error)})",
         ) from error
     return catalog
+
+
+def _load(location: CatalogLocation) -> Catalog:
+    properties = {"warehouse": location.warehouse_uri}
+    if is_on_s3(location.warehouse_uri):
+        properties |= file_io_properties(location.access)
+    if location.kind == "glue":
+        from pyiceberg.catalog.glue import GlueCatalog  # noqa: PLC0415 - needs the extra `aws`
+
+        from oedi_spark.lake.glue import glue_client  # noqa: PLC0415 - as above
+
+        client = glue_client(location.access, location.glue_endpoint_url, location.catalog_id)
+        return GlueCatalog(location.name, client=client, **properties)
+    if location.uri is not None:
+        properties["uri"] = location.uri
+    return load_catalog(location.name, type=location.kind, **properties)
+
+
+def spark_catalog_settings(location: CatalogLocation) -> dict[str, str]:
+    """What a Spark with Iceberg's jars is told, to read the tables by `name.database.table`.
+
+    None for SQLite, which no Spark reads.
+    """
+    if location.kind == "sql":
+        return {}
+    access = location.access
+    own = {
+        "type": location.kind,
+        "warehouse": location.warehouse_uri,
+        "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+        "uri": location.uri,
+        "glue.endpoint": location.glue_endpoint_url,
+        "glue.id": location.catalog_id,
+        "client.region": access.region,
+        "s3.endpoint": access.endpoint_url,
+        "s3.path-style-access": "true" if access.path_style else None,
+        "s3.sse.type": {"AES256": "s3", "aws:kms": "kms"}.get(access.sse or ""),
+        "s3.sse.key": access.kms_key_id,
+    }
+    prefix = f"spark.sql.catalog.{location.name}"
+    return {
+        "spark.sql.extensions": (
+            "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+        ),
+        prefix: "org.apache.iceberg.spark.SparkCatalog",
+        **{f"{prefix}.{key}": value for key, value in own.items() if value is not None},
+    }
 
 
 def catalog_exists(location: CatalogLocation) -> bool:
@@ -92,7 +144,8 @@ def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDef
     it lacks.
 
     Raises:
-        PublishError: A column is there with another type, or the table kept changing under us.
+        PublishError: It lies elsewhere than under `output_dir`; a column is there with another
+            type; or the table kept changing under us.
     """
     identifier = (location.database, definition.name)
     if not catalog.table_exists(identifier):
@@ -108,11 +161,23 @@ def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDef
         except TableAlreadyExistsError:
             pass
     return _widen(
-        catalog.load_table(identifier),
+        _require_place(catalog.load_table(identifier), location, definition.name),
         definition.optional_fields,
         leading=definition.leading,
         properties=definition.properties,
     )
+
+
+def _require_place(table: Table, location: CatalogLocation, name: str) -> Table:
+    """Refuse a table of another `output_dir`: leases and copies of this run would lie elsewhere."""
+    found, wanted = table.location().rstrip("/"), location.table_uri(name)
+    if found != wanted:
+        raise PublishError(
+            table_name(table),
+            f"it lies at {found}, and by output_dir it would be at {wanted}: use the output_dir "
+            "of the run that made it, or another catalog.database",
+        )
+    return table
 
 
 def reserve_columns(table: Table, columns: Iterable[Column]) -> Table:

@@ -17,6 +17,7 @@ from oedi_spark.contracts import Column, Partition
 from oedi_spark.contracts_metadata import MetadataColumn
 from oedi_spark.errors import CommitUnknownError, OediSparkError, PublishError
 from oedi_spark.lake.catalog import CatalogLocation, open_catalog, open_table
+from oedi_spark.lake.faults import is_storage_fault, say_fault
 from oedi_spark.lake.landing import sweep_waiting
 from oedi_spark.lake.lease import Lease, LeaseBook
 from oedi_spark.lake.metadata_schemas import building_weights_definition, metadata_definition
@@ -64,10 +65,15 @@ def claim_lake(
             its tables are not made.
 
     Raises:
-        PublishError: The catalog does not answer, or another run holds a partition.
+        PublishError: The catalog or the store does not answer, at any moment of the run; or
+            another run holds a partition.
     """
-    leases = LeaseBook(_database_uri(place))
-    dead = leases.acquire(run_id, partitions)
+    leases = LeaseBook(_database_uri(place), place.access)
+    try:
+        dead = leases.acquire(run_id, partitions)
+    except OSError as error:
+        cause = f"the folder of its leases does not answer ({error})"
+        raise PublishError(f"{place.database}.hourly", cause) from error
     with leases.kept_alive(run_id, partitions):
         try:
             lake = _open(place, leases, measures, metadata_columns)
@@ -76,9 +82,11 @@ def claim_lake(
         except CommitUnknownError:
             _tidy(lambda: leases.abandon(run_id, partitions))
             raise
-        except BaseException:
+        except BaseException as error:
             _sweep_own(place, run_id, partitions)
             _tidy(lambda: leases.abandon(run_id, partitions))
+            if is_storage_fault(error):
+                raise PublishError(f"{place.database}.hourly", say_fault(error)) from error
             raise
     _sweep_own(place, run_id, partitions)
     _tidy(lambda: leases.release(run_id))
@@ -112,7 +120,7 @@ def _open(
     except OediSparkError:
         raise
     except Exception as error:
-        cause = f"the catalog failed ({type(error).__name__}: {error})"
+        cause = f"the catalog failed ({say_fault(error)})"
         raise PublishError(f"{place.database}.hourly", cause) from error
 
 
@@ -125,7 +133,7 @@ def _sweep_dead(place: CatalogLocation, leases: LeaseBook, dead: Collection[Leas
         swept = 0
         for table in tables:
             swept += len(sweep_run(table, lease.run_id, lease.partitions))
-        sweep_waiting(_database_uri(place), lease.run_id)
+        sweep_waiting(_database_uri(place), lease.run_id, place.access)
         _log.warning("swept a dead run", run=lease.run_id, files=swept)
         leases.release(lease.run_id)
 
@@ -139,7 +147,7 @@ def _sweep_own(place: CatalogLocation, run_id: str, partitions: Collection[Parti
             sweep_metadata(table)
 
     _tidy(sweep)
-    _tidy(lambda: sweep_waiting(_database_uri(place), run_id))
+    _tidy(lambda: sweep_waiting(_database_uri(place), run_id, place.access))
 
 
 def _database_uri(place: CatalogLocation) -> str:
@@ -156,4 +164,4 @@ def _tidy(work: Callable[[], object]) -> None:
     try:
         work()
     except Exception as error:  # noqa: BLE001 - any fault of a catalog or a file system
-        _log.warning("clean-up failed", error=f"{type(error).__name__}: {error}")
+        _log.warning("clean-up failed", error=say_fault(error))

@@ -15,6 +15,7 @@ from pyiceberg.table import Table
 
 from oedi_spark.errors import PublishError
 from oedi_spark.lake.catalog import CatalogLocation, catalog_exists, open_catalog
+from oedi_spark.lake.faults import say_fault
 
 HOURLY = "hourly"
 
@@ -63,7 +64,7 @@ def read_dictionary(place: CatalogLocation, release: str | None) -> list[Diction
     except NoSuchTableError as error:
         raise PublishError(name, nothing_yet) from error
     except Exception as error:
-        cause = f"the dictionary cannot be read ({type(error).__name__}: {error})"
+        cause = f"the dictionary cannot be read ({say_fault(error)})"
         raise PublishError(name, cause) from error
     return sorted(map(_row, rows.to_pylist()), key=_place)
 

@@ -8,12 +8,31 @@ an S3 URI is taken as it is for the same reason.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.fs as pafs
+
+from oedi_spark.lake.object_store import open_object_store
+from oedi_spark.lake.s3_access import AMBIENT, S3Access, read_object, write_object
+
+__all__ = [
+    "AMBIENT",
+    "S3Access",
+    "StoredFile",
+    "create_parent",
+    "delete_uris",
+    "is_on_s3",
+    "list_below",
+    "list_uris",
+    "open_uri",
+    "read_whole",
+    "remove_empty",
+    "write_whole",
+]
 
 _LOCAL = "file://"
 _S3 = "s3://"
@@ -32,16 +51,56 @@ class StoredFile:
         return self.uri.rsplit("/", 1)[1].startswith(".")
 
 
-def open_uri(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a URI, and the path within it."""
+def is_on_s3(uri: str) -> bool:
+    """Whether a URI names something on S3."""
+    return uri.startswith(_S3)
+
+
+def open_uri(uri: str, access: S3Access = AMBIENT) -> tuple[pafs.FileSystem, str]:
+    """The file system of a URI, and the path within it. `access` says how S3 is reached."""
     if uri.startswith(_LOCAL):
         return pafs.LocalFileSystem(), uri.removeprefix(_LOCAL)
-    if uri.startswith(_S3):
-        path = uri.removeprefix(_S3)
-        filesystem, _ = pafs.FileSystem.from_uri(_S3 + path.split("/", 1)[0])
-        return filesystem, path
+    if is_on_s3(uri):
+        return open_object_store(access), uri.removeprefix(_S3)
     filesystem, path = pafs.FileSystem.from_uri(uri)
     return filesystem, path
+
+
+def read_whole(uri: str, access: S3Access = AMBIENT) -> bytes:
+    """A small file: all of one version of it.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        OSError: It cannot be read.
+    """
+    filesystem, path = open_uri(uri, access)
+    if is_on_s3(uri):
+        return read_object(path, access)
+    with filesystem.open_input_stream(path) as stream:
+        content: bytes = stream.read()
+    return content
+
+
+def write_whole(uri: str, data: bytes, access: S3Access = AMBIENT) -> None:
+    """Write a small file that appears whole, in place of one of that name.
+
+    Raises:
+        OSError: It cannot be written; one that was there is as before.
+    """
+    filesystem, path = open_uri(uri, access)
+    if is_on_s3(uri):
+        write_object(path, data, access)
+        return
+    create_parent(filesystem, path)
+    unfinished = f"{path}.{secrets.token_hex(4)}.unfinished"
+    try:
+        with filesystem.open_output_stream(unfinished) as stream:
+            stream.write(data)
+        filesystem.move(unfinished, path)
+    except OSError:
+        with suppress(OSError):
+            filesystem.delete_file(unfinished)
+        raise
 
 
 def create_parent(filesystem: pafs.FileSystem, path: str) -> None:
@@ -50,16 +109,18 @@ def create_parent(filesystem: pafs.FileSystem, path: str) -> None:
         filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
 
 
-def list_uris(folder_uri: str) -> tuple[str, ...]:
+def list_uris(folder_uri: str, access: S3Access = AMBIENT) -> tuple[str, ...]:
     """The files directly in a folder, as URIs; none when it is not there."""
-    filesystem, folder = open_uri(folder_uri)
+    filesystem, folder = open_uri(folder_uri, access)
     found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     return tuple(
         f"{folder_uri}/{info.base_name}" for info in found if info.type == pafs.FileType.File
     )
 
 
-def list_below(folder_uri: str, *, within_uri: str) -> tuple[StoredFile, ...]:
+def list_below(
+    folder_uri: str, access: S3Access = AMBIENT, *, within_uri: str
+) -> tuple[StoredFile, ...]:
     """The files at any depth below a folder; none when it is not there.
 
     A link counts as a file and is not followed.
@@ -67,7 +128,7 @@ def list_below(folder_uri: str, *, within_uri: str) -> tuple[StoredFile, ...]:
     Raises:
         OSError: A link leads the folder itself out of `within_uri`; or it cannot be listed.
     """
-    filesystem, folder = open_uri(folder_uri)
+    filesystem, folder = open_uri(folder_uri, access)
     if isinstance(filesystem, pafs.LocalFileSystem):
         within = Path(within_uri.removeprefix(_LOCAL))
         if not Path(folder).resolve().is_relative_to(within.resolve()):
@@ -97,10 +158,10 @@ def _walk(folder_uri: str, folder: str) -> Iterator[StoredFile]:
                 yield StoredFile(f"{folder_uri}/{below}", path.lstat().st_mtime)
 
 
-def delete_uris(uris: Iterable[str]) -> None:
+def delete_uris(uris: Iterable[str], access: S3Access = AMBIENT) -> None:
     """Delete files; one that is gone already is no fault."""
     for uri in uris:
-        filesystem, path = open_uri(uri)
+        filesystem, path = open_uri(uri, access)
         with suppress(FileNotFoundError):
             if isinstance(filesystem, pafs.LocalFileSystem):
                 Path(path).unlink()
@@ -110,8 +171,8 @@ def delete_uris(uris: Iterable[str]) -> None:
 
 def remove_empty(folder_uri: str) -> None:
     """Remove the empty folders below a local folder; one that fills up meanwhile stays."""
-    filesystem, folder = open_uri(folder_uri)
-    if isinstance(filesystem, pafs.LocalFileSystem):
+    if folder_uri.startswith(_LOCAL):
+        folder = folder_uri.removeprefix(_LOCAL)
         for at, _, _ in os.walk(folder, topdown=False):
             if at != folder:
                 with suppress(OSError):

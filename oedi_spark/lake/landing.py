@@ -18,6 +18,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -25,7 +26,15 @@ import pyarrow.fs as pafs
 from oedi_spark.contracts import Reason
 from oedi_spark.contracts_metadata import LandedFile, MetadataFile, MetadataListing
 from oedi_spark.errors import FileFault, PublishError
-from oedi_spark.lake.files import create_parent, delete_uris, list_below, open_uri, remove_empty
+from oedi_spark.lake.files import (
+    AMBIENT,
+    S3Access,
+    create_parent,
+    delete_uris,
+    list_below,
+    open_uri,
+    remove_empty,
+)
 
 UNFINISHED_TTL_S = 3600.0
 """A hidden file that is older was left by a run that died; a younger one may still be written."""
@@ -60,7 +69,13 @@ def _require_plain(name: str) -> str:
 
 
 def land_file(
-    data: bytes, uri: str, *, etag: str | None, ordinal: int, waiting_uri: str | None = None
+    data: bytes,
+    uri: str,
+    access: S3Access = AMBIENT,
+    *,
+    etag: str | None,
+    ordinal: int,
+    waiting_uri: str | None = None,
 ) -> LandedFile:
     """Copy one file to its place and read it back. A copy that lies there already is left alone.
 
@@ -70,6 +85,7 @@ def land_file(
     Args:
         data: The file as it was read from the source.
         uri: Where it goes (`landing_uri`).
+        access: How S3 is reached.
         etag: The source's. Compared where it is an MD5, which is 32 hex digits; that of an
             object that was uploaded in parts is not.
         ordinal: The file's in its run.
@@ -86,18 +102,18 @@ def land_file(
         detail = f"the source lists MD5 {listed}, the {len(data)} bytes read have {md5}"
         raise FileFault(Reason.LANDING_FAILED, detail)
     try:
-        if not _is_there(*open_uri(uri), landed):
+        if not _is_there(*open_uri(uri, access), landed):
             landed = replace(landed, waiting_uri=waiting_uri)
             # Of a national file that is taken in portions, the first has written it.
-            if waiting_uri is None or not _is_there(*open_uri(waiting_uri), landed):
-                _write(*open_uri(waiting_uri or uri), data, landed)
+            if waiting_uri is None or not _is_there(*open_uri(waiting_uri, access), landed):
+                _write(*open_uri(waiting_uri or uri, access), data, landed)
     except (OSError, pa.ArrowException) as error:
         cause = f"{type(error).__name__}: {error}"
         raise FileFault(Reason.LANDING_FAILED, f"not written to {uri} ({cause})") from error
     return landed
 
 
-def show_file(landed: LandedFile) -> LandedFile:
+def show_file(landed: LandedFile, access: S3Access = AMBIENT) -> LandedFile:
     """Move a waiting copy to its place, where it replaces an older one whole.
 
     Raises:
@@ -106,9 +122,9 @@ def show_file(landed: LandedFile) -> LandedFile:
     if landed.waiting_uri is None:
         return landed
     try:
-        filesystem, path = open_uri(landed.uri)
+        filesystem, path = open_uri(landed.uri, access)
         create_parent(filesystem, path)
-        filesystem.move(open_uri(landed.waiting_uri)[1], path)
+        filesystem.move(open_uri(landed.waiting_uri, access)[1], path)
     except (OSError, pa.ArrowException) as error:
         cause = f"{type(error).__name__}: {error}"
         raise FileFault(Reason.LANDING_FAILED, f"not moved to {landed.uri} ({cause})") from error
@@ -120,12 +136,16 @@ def waiting_folder(database_uri: str, run_id: str) -> str:
     return f"{database_uri}/_landing/{run_id}"
 
 
-def sweep_waiting(database_uri: str, run_id: str) -> None:
+def sweep_waiting(database_uri: str, run_id: str, access: S3Access = AMBIENT) -> None:
     """Remove the copies of a run that were never shown. The run must be dead, or the caller."""
     folder_uri = waiting_folder(database_uri, run_id)
-    filesystem, folder = open_uri(folder_uri)
-    if filesystem.get_file_info(folder).type is not pafs.FileType.NotFound:
-        filesystem.delete_dir(folder)
+    waiting = list_below(folder_uri, within_uri=database_uri, access=access)
+    delete_uris((each.uri for each in waiting), access)
+    remove_empty(folder_uri)
+    filesystem, folder = open_uri(folder_uri, access)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        with suppress(OSError):
+            Path(folder).rmdir()
 
 
 def _is_there(filesystem: pafs.FileSystem, path: str, wanted: LandedFile) -> bool:
@@ -166,7 +186,9 @@ def _md5_of(filesystem: pafs.FileSystem, path: str) -> str:
     return digest.hexdigest()
 
 
-def remove_superseded(root_uri: str, folder: str, keep: Collection[str]) -> tuple[str, ...]:
+def remove_superseded(
+    root_uri: str, folder: str, keep: Collection[str], access: S3Access = AMBIENT
+) -> tuple[str, ...]:
     """Remove what lies in a partition's landing folder besides the files of this run.
 
     With nothing to keep the folder is emptied. A hidden file is left alone for an hour: another
@@ -176,6 +198,7 @@ def remove_superseded(root_uri: str, folder: str, keep: Collection[str]) -> tupl
         root_uri: The output folder.
         folder: The partition's, below `metadata/` (`MetadataListing.landing_folder`).
         keep: URIs of what this run has landed (`LandedFile.uri`).
+        access: How S3 is reached.
 
     Returns:
         The URIs removed.
@@ -193,12 +216,12 @@ def remove_superseded(root_uri: str, folder: str, keep: Collection[str]) -> tupl
         gone = tuple(
             sorted(
                 each.uri
-                for each in list_below(folder_uri, within_uri=f"{root_uri}/metadata")
+                for each in list_below(folder_uri, access, within_uri=f"{root_uri}/metadata")
                 if each.uri not in kept
                 and not (each.is_hidden and now_s - each.modified_at_s < UNFINISHED_TTL_S)
             )
         )
-        delete_uris(gone)
+        delete_uris(gone, access)
         remove_empty(folder_uri)
     except (OSError, pa.ArrowException) as error:
         cause = f"superseded copies were not removed ({type(error).__name__}: {error})"

@@ -27,7 +27,14 @@ import pyarrow.fs as pafs
 
 from oedi_spark.contracts import Partition
 from oedi_spark.errors import PartitionBusyError, PublishError
-from oedi_spark.lake.files import create_parent, open_uri
+from oedi_spark.lake.files import (
+    AMBIENT,
+    S3Access,
+    delete_uris,
+    open_uri,
+    read_whole,
+    write_whole,
+)
 from oedi_spark.log import get_logger
 
 LEASE_TTL_S = 900.0
@@ -64,9 +71,10 @@ class Lease:
 class LeaseBook:
     """The leases beside one database's tables."""
 
-    def __init__(self, database_uri: str) -> None:
+    def __init__(self, database_uri: str, access: S3Access = AMBIENT) -> None:
         self._uri = f"{database_uri}/_leases"
-        self._filesystem, self._folder = open_uri(self._uri)
+        self._access = access
+        self._filesystem, self._folder = open_uri(self._uri, access)
 
     def acquire(self, run_id: str, partitions: Collection[Partition]) -> tuple[Lease, ...]:
         """Claim partitions for a run; returns the leases of dead runs, which still lie there.
@@ -79,7 +87,7 @@ class LeaseBook:
         """
         self.renew(run_id, partitions)
         dead = []
-        for other in self._others(run_id):
+        for other in self.others(run_id):
             if not other.is_alive(time.time()):
                 dead.append(other)
                 continue
@@ -95,12 +103,18 @@ class LeaseBook:
 
     @contextmanager
     def kept_alive(self, run_id: str, partitions: Collection[Partition]) -> Iterator[None]:
-        """Renew a lease once a minute, in a thread, whatever the run is doing meanwhile."""
+        """Renew a lease once a minute, in a thread, whatever the run is doing meanwhile.
+
+        One that is gone is not made anew: who took this run for dead has swept what it staged.
+        """
         ended = Event()
 
         def work() -> None:
             while not ended.wait(RENEW_EVERY_S):
                 try:
+                    if not self._is_held(run_id):
+                        _log.warning("lease gone", run=run_id)
+                        return
                     self.renew(run_id, partitions)
                 except OSError as error:
                     _log.warning("lease not renewed", run=run_id, error=str(error))
@@ -115,8 +129,7 @@ class LeaseBook:
 
     def require_held(self, run_id: str) -> None:
         """Raise `PublishError` if the lease is gone: another run took this one for dead."""
-        info = self._filesystem.get_file_info(self._path(run_id))
-        if info.type == pafs.FileType.NotFound:
+        if not self._is_held(run_id):
             raise PublishError(
                 "hourly", "its lease is gone, another run took this one for dead and swept it"
             )
@@ -127,13 +140,14 @@ class LeaseBook:
 
     def release(self, run_id: str) -> None:
         """Take a lease away; nothing happens if it is gone."""
-        try:
-            self._filesystem.delete_file(self._path(run_id))
-        except FileNotFoundError:
-            return
+        delete_uris([self._lease_uri(run_id)], self._access)
 
-    def _path(self, run_id: str) -> str:
-        return f"{self._folder}/{run_id}.json"
+    def _lease_uri(self, run_id: str) -> str:
+        return f"{self._uri}/{run_id}.json"
+
+    def _is_held(self, run_id: str) -> bool:
+        info = self._filesystem.get_file_info(f"{self._folder}/{run_id}.json")
+        return bool(info.type != pafs.FileType.NotFound)
 
     def _write(self, run_id: str, partitions: Collection[Partition], process: str) -> None:
         document = {
@@ -143,14 +157,10 @@ class LeaseBook:
             "renewed_at_s": time.time(),
             "partitions": [[p.release, p.state, p.upgrade] for p in sorted(partitions)],
         }
-        path = self._path(run_id)
-        create_parent(self._filesystem, path)
-        unfinished = f"{path}.unfinished"
-        with self._filesystem.open_output_stream(unfinished) as stream:
-            stream.write(json.dumps(document).encode())
-        self._filesystem.move(unfinished, path)
+        write_whole(self._lease_uri(run_id), json.dumps(document).encode(), self._access)
 
-    def _others(self, run_id: str) -> Iterator[Lease]:
+    def others(self, run_id: str) -> Iterator[Lease]:
+        """Every lease but the run's own, of living and of dead runs."""
         selector = pafs.FileSelector(self._folder, allow_not_found=True)
         for info in self._filesystem.get_file_info(selector):
             if info.extension != "json" or info.base_name == f"{run_id}.json":
@@ -169,9 +179,7 @@ class LeaseBook:
             return None
         uri = f"{self._uri}/{info.base_name}"
         try:
-            with self._filesystem.open_input_stream(info.path) as stream:
-                document = json.loads(stream.read())
-            return _understand(run_id, uri, document)
+            return _understand(run_id, uri, json.loads(read_whole(uri, self._access)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

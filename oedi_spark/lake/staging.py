@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from oedi_spark.contracts import ColumnStatistics, Partition, StagedFile
-from oedi_spark.lake.files import create_parent, open_uri
+from oedi_spark.lake.files import AMBIENT, S3Access, create_parent, open_uri
 
 KEY_COLUMNS = ("release", "state", "upgrade", "bldg_id", "hour_start")
 COMPRESSION_LEVEL = 1
@@ -44,6 +44,7 @@ class StagingTarget:
     partition: Partition
     field_ids: dict[str, int]
     row_group_buildings: int
+    access: S3Access = AMBIENT
 
 
 class StagedWriter:
@@ -103,6 +104,7 @@ class StagedWriter:
             self._metadata[0],
             self._target.field_ids,
             ordinals=self._ordinals,
+            access=self._target.access,
         )
 
     def discard(self) -> None:
@@ -114,7 +116,7 @@ class StagedWriter:
             if self._writer is not None:
                 self._writer.close()
         with suppress(OSError):
-            filesystem, path = open_uri(self._target.uri)
+            filesystem, path = open_uri(self._target.uri, self._target.access)
             filesystem.delete_file(path)
 
     def _flush(self) -> None:
@@ -156,7 +158,7 @@ class StagedWriter:
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
-        filesystem, path = open_uri(self._target.uri)
+        filesystem, path = open_uri(self._target.uri, self._target.access)
         create_parent(filesystem, path)
         return pq.ParquetWriter(
             path,
@@ -197,6 +199,7 @@ def stage_table(
     *,
     statistics_for: Collection[str] | None = None,
     row_group_rows: int | None = None,
+    access: S3Access = AMBIENT,
 ) -> StagedFile:
     """Stage the rows of one partition that are in memory, with the columns that they have.
 
@@ -211,6 +214,7 @@ def stage_table(
         statistics_for: The columns that get statistics, in the file and in the manifest; None
             means all.
         row_group_rows: Rows per row group; None chooses groups of about 128 MB in memory.
+        access: How S3 is reached.
 
     Raises:
         ValueError: A column has no field id or no type, or the rows are of another partition.
@@ -221,7 +225,7 @@ def stage_table(
     counted = statistics_for is None or [n for n in schema.names if n in statistics_for]
     if row_group_rows is None:
         row_group_rows = max(1, rows.num_rows * _ROW_GROUP_BYTES // max(1, rows.nbytes))
-    filesystem, path = open_uri(uri)
+    filesystem, path = open_uri(uri, access)
     create_parent(filesystem, path)
     collected: list[pq.FileMetaData] = []
     with pq.ParquetWriter(
@@ -238,7 +242,7 @@ def stage_table(
         metadata_collector=collected,
     ) as writer:
         writer.write_table(rows.cast(schema), row_group_size=row_group_rows)
-    return describe_staged(uri, partition, collected[0], field_ids)
+    return describe_staged(uri, partition, collected[0], field_ids, access=access)
 
 
 def _require_stageable(rows: pa.Table, partition: Partition, ids: Mapping[str, int]) -> None:
@@ -271,12 +275,13 @@ def describe_staged(
     field_ids: Mapping[str, int],
     *,
     ordinals: Sequence[int] = (),
+    access: S3Access = AMBIENT,
 ) -> StagedFile:
     """A file that was just written, with its size and what its footer says of it.
 
     Of a column without statistics in the footer nothing is said.
     """
-    filesystem, path = open_uri(uri)
+    filesystem, path = open_uri(uri, access)
     return StagedFile(
         partition=partition,
         path=uri,

@@ -2,7 +2,8 @@
 
 Three layers, from the usual to the rare: a run that fails removes its own files; a run that
 finds the lease of a dead one removes that one's; each removes only files that bear the run's
-id, in the partitions it had claimed, and that no snapshot names.
+id, in the partitions it had claimed, and that no snapshot names. The window engine has a folder
+that bears the id, in which Spark names the files and keeps what it has not finished.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pyiceberg.table import Table
 
 from oedi_spark.contracts import Partition
 from oedi_spark.lake.catalog import commit_uuid
-from oedi_spark.lake.files import delete_uris, list_uris
+from oedi_spark.lake.file_io import access_of
+from oedi_spark.lake.files import delete_uris, list_below, list_uris, remove_empty
 
 _METADATA_FILE = re.compile(r"(?P<version>[0-9]+)-[0-9a-f-]{36}\.metadata\.json")
 
@@ -25,18 +27,25 @@ def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> t
     The run must be dead, or be the caller: its files are told by their names. The table is
     read anew first, so that nothing that was committed meanwhile is taken for an orphan.
     """
-    table = table.refresh()
+    table, access = table.refresh(), access_of(table)
     name = re.compile(re.escape(run_id) + r"[-.]")
     uuid = str(commit_uuid(run_id))
+    folders = [f"{table.location()}/data/{partition}" for partition in partitions]
     suspects = {
-        uri
-        for partition in partitions
-        for uri in list_uris(f"{table.location()}/data/{partition}")
-        if name.match(_name(uri))
+        stored.uri
+        for folder in folders
+        for stored in list_below(folder, access, within_uri=table.location())
+        if name.match(stored.uri.removeprefix(f"{folder}/"))
     }
-    suspects |= {uri for uri in list_uris(_metadata_uri(table)) if uuid in _name(uri)}
+    suspects |= {uri for uri in list_uris(_metadata_uri(table), access) if uuid in _name(uri)}
     orphans = sorted(_unreferenced(table, suspects))
-    delete_uris(orphans)
+    delete_uris(orphans, access)
+    for folder in folders:
+        if any(
+            uri.startswith(f"{folder}/{run_id}") and "/" in uri[len(folder) + 1 :]
+            for uri in orphans
+        ):
+            remove_empty(folder)
     return tuple(orphans)
 
 
@@ -52,12 +61,12 @@ def sweep_metadata(table: Table) -> tuple[str, ...]:
     kept = {_name(entry.metadata_file) for entry in table.metadata.metadata_log}
     kept.add(_name(table.metadata_location))
     orphans = []
-    for uri in list_uris(_metadata_uri(table)):
+    for uri in list_uris(_metadata_uri(table), access_of(table)):
         match = _METADATA_FILE.fullmatch(_name(uri))
         is_older = match is not None and int(match["version"]) <= int(current["version"])
         if is_older and _name(uri) not in kept:
             orphans.append(uri)
-    delete_uris(orphans)
+    delete_uris(orphans, access_of(table))
     return tuple(orphans)
 
 

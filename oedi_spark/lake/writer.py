@@ -29,6 +29,8 @@ from pyiceberg.types import PrimitiveType
 from oedi_spark.contracts import Partition, Publication, StagedFile
 from oedi_spark.errors import CommitUnknownError, PublishError
 from oedi_spark.lake.catalog import commit_attempts, commit_uuid, field_ids, table_name
+from oedi_spark.lake.faults import is_refusal, say_fault
+from oedi_spark.lake.file_io import access_of
 from oedi_spark.lake.staging import stage_table
 
 RUN_ID_PROPERTY = "oedi-spark.run-id"
@@ -60,7 +62,9 @@ def replace_partitions(
     except (CommitFailedException, ValidationException) as error:
         raise PublishError(name, f"other runs kept changing it ({error})") from error
     except Exception as error:
-        raise CommitUnknownError(name, f"{type(error).__name__}: {error}") from error
+        if is_refusal(error):
+            raise PublishError(name, f"the catalog refused ({say_fault(error)})") from error
+        raise CommitUnknownError(name, say_fault(error)) from error
     return Publication(
         table=name,
         snapshot_id=_snapshot_of_run(table, run_id),
@@ -135,7 +139,9 @@ def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: st
         raise PublishError(table_name(table), f"the rows lack {', '.join(lacking)}")
     typed = schema_to_pyarrow(table.schema(), include_field_ids=False)
     wanted = pa.schema([field for field in typed if field.name in have])
-    return stage_table(uri, partition, rows.select(wanted.names).cast(wanted), field_ids(table))
+    typed_rows = rows.select(wanted.names).cast(wanted)
+    ids = field_ids(table)
+    return stage_table(uri, partition, typed_rows, ids, access=access_of(table))
 
 
 def _data_file(file: StagedFile, table: Table, schema: Schema) -> DataFile:

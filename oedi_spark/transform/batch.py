@@ -27,6 +27,7 @@ from oedi_spark.contracts import (
     Transition,
 )
 from oedi_spark.errors import FileFault
+from oedi_spark.lake.files import AMBIENT, S3Access
 from oedi_spark.lake.staging import StagedWriter, StagingTarget
 from oedi_spark.source.storage import SourceLocation, Storage, open_storage
 from oedi_spark.transform.columns import Rule
@@ -52,6 +53,8 @@ class TaskSettings:
     strict_columns: bool
     beat_path: str | None = None
     """A file that a task lengthens by one byte per building file, if the driver can see it."""
+    access: S3Access = AMBIENT
+    """How S3 is reached, when the hours are staged there."""
 
 
 def run_batch(batch: Batch, settings: TaskSettings, mark: MarkTransition) -> BatchResult:
@@ -66,6 +69,7 @@ def run_batch(batch: Batch, settings: TaskSettings, mark: MarkTransition) -> Bat
         partition=batch.partition,
         field_ids=dict(batch.field_ids),
         row_group_buildings=settings.row_group_buildings,
+        access=settings.access,
     )
     body = _BatchBody(batch, settings, mark, StagedWriter(target))
     try:

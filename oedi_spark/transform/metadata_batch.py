@@ -28,6 +28,7 @@ from oedi_spark.contracts_metadata import (
     MetadataResult,
 )
 from oedi_spark.errors import FanOutError, FileFault
+from oedi_spark.lake.files import AMBIENT, S3Access
 from oedi_spark.lake.landing import land_file, landing_uri
 from oedi_spark.lake.metadata_schemas import FILTER_COLUMNS
 from oedi_spark.lake.staging import stage_table
@@ -59,6 +60,8 @@ class MetadataSettings:
     stage_bytes: int = 256 * 1024 * 1024
     """Rows of a partition are staged whenever so many have come together: the tract rows of one
     large state, 1,300 columns wide, are several GB."""
+    access: S3Access = AMBIENT
+    """How S3 is reached, when the copies and the rows go there."""
 
 
 def run_metadata_batch(batch: MetadataBatch, settings: MetadataSettings) -> MetadataResult:
@@ -127,6 +130,7 @@ class _MetadataBody:
         return land_file(
             data,
             uri,
+            settings.access,
             etag=None,
             ordinal=file.ordinal,
             waiting_uri=settings.waiting_uri + below,
@@ -265,4 +269,11 @@ class _PartitionBody:
     ) -> StagedFile:
         name = f"{self._settings.run_id}-m{self._batch.number:05d}-{uuid.uuid4().hex[:12]}.parquet"
         uri = f"{table_uri}/data/{self._partition}/{name}"
-        return stage_table(uri, self._partition, rows, field_ids, statistics_for=statistics_for)
+        return stage_table(
+            uri,
+            self._partition,
+            rows,
+            field_ids,
+            statistics_for=statistics_for,
+            access=self._settings.access,
+        )

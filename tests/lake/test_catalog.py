@@ -170,7 +170,7 @@ def test_reserve_columns_that_always_loses_is_a_publish_error(
     with pytest.raises(PublishError, match="beaten"):
         reserve_columns(hourly, [_column("a_kwh")])
 
-    assert len(attempts) == 8
+    assert len(attempts) == 16
 
 
 def test_commit_uuid_is_of_the_run() -> None:

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -21,7 +20,9 @@ from oedi_spark.contracts_metadata import (
 )
 from oedi_spark.errors import FileFault, PublishError
 from oedi_spark.lake import landing
+from oedi_spark.lake.files import read_whole
 from oedi_spark.lake.landing import land_file, landing_uri, remove_superseded
+from oedi_spark.lake.s3_access import S3Access, client
 
 R = "2024_comstock_amy2018_release_1"
 FOLDER = f"release={R}/state=GA/upgrade=0"
@@ -295,35 +296,26 @@ def test_remove_superseded_of_a_folder_that_is_a_link_elsewhere_removes_nothing(
 def test_land_file_and_remove_superseded_in_an_object_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
-        store = pafs.S3FileSystem(
-            access_key="test",
-            secret_key="test",
-            endpoint_override=f"http://{host}:{port}",
-            region="us-east-1",
-            allow_bucket_creation=True,
-        )
-        store.create_dir("bucket")
-        for module in ("landing", "files"):
-            monkeypatch.setattr(
-                f"oedi_spark.lake.{module}.open_uri",
-                lambda uri: (store, uri.removeprefix("s3://")),
-            )
+        access = S3Access(f"http://{host}:{port}", "us-east-1", path_style=True)
+        client(access).create_bucket(Bucket="bucket")
         root = "s3://bucket/out"
         first = landing_uri(root, _listing(), _file("a?b%20c d.parquet"))
         second = landing_uri(root, _listing(), _file("x.parquet", "G1300010"))
         for uri in (first, second):
-            assert land_file(HELLO, uri, etag=HELLO_MD5, ordinal=0).md5 == HELLO_MD5
+            landed = land_file(HELLO, uri, access, etag=HELLO_MD5, ordinal=0)
+            assert landed.md5 == HELLO_MD5
         with monkeypatch.context() as patch:
             patch.setattr(landing, "_write", lambda *_: pytest.fail("written again"))
-            land_file(HELLO, first, etag=None, ordinal=0)
-        with store.open_input_stream(first.removeprefix("s3://")) as stream:
-            assert stream.read() == HELLO
-        assert remove_superseded(root, FOLDER, [first]) == (second,)
-        assert remove_superseded(root, FOLDER, [first]) == ()
+            land_file(HELLO, first, access, etag=None, ordinal=0)
+        assert read_whole(first, access) == HELLO
+        assert remove_superseded(root, FOLDER, [first], access) == (second,)
+        assert remove_superseded(root, FOLDER, [first], access) == ()
     finally:
         server.stop()
 

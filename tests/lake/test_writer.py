@@ -250,7 +250,7 @@ def test_replace_partitions_that_always_loses_changes_nothing(
 
     assert "beaten" in str(caught.value)
     assert caught.value.table == "eulp.hourly"
-    assert len(attempts) == 8
+    assert len(attempts) == 16
     assert _counts(hourly) == {("AK", 0, 1.0): 4}
 
 
