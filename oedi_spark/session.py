@@ -31,13 +31,14 @@ _DEFAULTS = {
 
 def build_session() -> SparkSession:
     """The session of this process; spark-submit's settings win over our defaults."""
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
     java_home = find_java_home()
     if java_home is not None:
         os.environ["JAVA_HOME"] = java_home
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    SparkContext._ensure_initialized()  # only the JVM knows what spark-submit was told
     conf = SparkConf()
     for key, value in _DEFAULTS.items():
         conf.setIfMissing(key, value)
@@ -73,7 +74,9 @@ def _import_task_modules(_slot: int) -> None:
 def submit_environment() -> dict[str, str]:
     """What makes spark-submit start fast and quiet on one machine, with our Python and Java.
 
-    The JVM only hands out batches here, so it is told to start fast rather than to peak high.
+    The JVM only hands out batches here, so it is told to start fast rather than to peak high;
+    and to compile methods of a hundred columns too, which the window engine has and Java else
+    leaves uncompiled (docs/performance.md).
     Most of its start is loading some 8,000 classes; `class_archive` holds them ready loaded,
     which takes 1.7 of 5.3 s off the start (a file that is not there, or of another Java, is
     passed over). It needs a class path without folders, so SPARK_CONF_DIR must not be set.
@@ -81,6 +84,7 @@ def submit_environment() -> dict[str, str]:
     log4j = resources.files("oedi_spark").joinpath("log4j2.properties")
     options = (
         "-XX:TieredStopAtLevel=1",
+        "-XX:-DontCompileHugeMethods",
         "-XX:+UseSerialGC",
         "-Xshare:auto",
         "-Xlog:disable",
