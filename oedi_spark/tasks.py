@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from py4j.protocol import Py4JError
 
+from oedi_spark.attempts import run_job
 from oedi_spark.contracts import Batch, BatchResult
 from oedi_spark.contracts_metadata import MetadataBatch, MetadataResult
 from oedi_spark.errors import SessionError
@@ -95,17 +96,10 @@ def _collect(
     look: Callable[[Work[_Result]], object],
 ) -> list[_Result]:
     """Run a task per batch and wait, looking up now and then; an interrupt cancels the job."""
-    rows = spark.sparkContext.parallelize(batches, max(1, len(batches))).map(task)
+    context = spark.sparkContext
+    rows = context.parallelize(batches, max(1, len(batches))).map(task)
     try:
-        with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(rows.collect)
-            try:
-                while not work.done():
-                    look(work)
-            except BaseException:
-                spark.sparkContext.cancelAllJobs()
-                raise
-            return work.result()
+        return run_job(context, rows.collect, look)
     except Py4JError as error:
         raise SessionError("a task failed", _task_failure(error)) from error
 
