@@ -1,4 +1,4 @@
-"""The main job: `spark-submit spark_jobs/etl.py --config conf/local.yaml`."""
+"""The main job: `spark-submit spark_jobs/etl.py --config conf/local.yaml`, here or on Glue."""
 
 from __future__ import annotations
 
@@ -10,4 +10,6 @@ if __name__ == "__main__":
     spark = start_in_background()
     from oedi_spark.cli import run_job  # half a second of imports, while Spark starts
 
-    sys.exit(run_job(sys.argv[1:], spark))
+    code = run_job(sys.argv[1:], spark)
+    if code:  # a complete run just ends: who runs a script may take any SystemExit for a failure
+        sys.exit(code)
