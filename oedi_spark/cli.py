@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +17,13 @@ from rich.table import Table
 
 from oedi_spark import __version__, config_json
 from oedi_spark.cli_columns import columns
+from oedi_spark.cli_doctor import doctor
+from oedi_spark.cli_options import ConfigOption
 from oedi_spark.cli_releases import releases_app
 from oedi_spark.config import RunConfig, load_config_with_notes
 from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError, OediSparkError
+from oedi_spark.job_arguments import JobArguments, parse_job_arguments
 from oedi_spark.log import configure_logs, get_logger
 from oedi_spark.session import start_in_background, submit_environment
 from oedi_spark.source.layout import ReleaseFolder
@@ -38,13 +42,13 @@ config_app = typer.Typer(help="Check and convert configs.", no_args_is_help=True
 app.add_typer(config_app, name="config")
 app.add_typer(releases_app, name="releases")
 app.command()(columns)
+app.command()(doctor)
 
 _log = get_logger(__name__)
 
 ELECTRICITY = "out_electricity_total_energy_consumption_kwh"
 """The measure that a first look shows."""
 
-ConfigPath = Annotated[Path, typer.Option("--config", help="The YAML file of the run.")]
 StateOption = Annotated[str | None, typer.Option(help="Replaces state of every job: CO or '*'.")]
 UpgradesOption = Annotated[
     str | None, typer.Option(help="Replaces upgrades of every job: '0,1-5' or '*'.")
@@ -57,11 +61,19 @@ def main() -> None:
     sys.exit(_guarded(lambda: _invoke(sys.argv[1:])))
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What the main job brings along beside its arguments."""
+
+    spark: Future[SparkSession]
+    run_properties: Mapping[str, str]
+
+
 def run_job(arguments: Sequence[str], spark: Future[SparkSession]) -> int:
     """What `spark_jobs/etl.py` starts: `oedi-spark run` with these arguments.
 
     Args:
-        arguments: As on the command line.
+        arguments: As on the command line, or as AWS Glue passes them.
         spark: The session, which may still be starting.
 
     A polite end (SIGTERM) is an end like any other: cleaned up, summed up, exit 143.
@@ -70,13 +82,17 @@ def run_job(arguments: Sequence[str], spark: Future[SparkSession]) -> int:
         The exit code; `errors.py` says what each one means.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return _guarded(lambda: _invoke(["run", *arguments], spark))
+    return _guarded(lambda: _invoke_job(parse_job_arguments(arguments), spark))
 
 
-def _invoke(arguments: Sequence[str], spark: Future[SparkSession] | None = None) -> int:
+def _invoke_job(parsed: JobArguments, spark: Future[SparkSession]) -> int:
+    return _invoke(["run", *parsed.as_command()], _Job(spark, parsed.run))
+
+
+def _invoke(arguments: Sequence[str], job: _Job | None = None) -> int:
     """Parse and run; misuse is printed and ends with exit 2, as a faulty config does."""
     try:
-        app(args=list(arguments), prog_name="oedi-spark", obj=spark)
+        app(args=list(arguments), prog_name="oedi-spark", obj=job)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     return 0
@@ -93,23 +109,25 @@ def _guarded(work: Callable[[], int]) -> int:
 @app.command()
 def run(
     context: typer.Context,
-    config: ConfigPath,
+    config: ConfigOption,
     state: StateOption = None,
     upgrades: UpgradesOption = None,
     output_dir: OutputOption = None,
 ) -> None:
     """Run the main job here: oedi-spark run --config conf/local.yaml."""
     loaded = _load(config, state=state, upgrades=upgrades, output_dir=output_dir)
-    spark = context.obj or start_in_background()
+    job: _Job = context.obj or _Job(start_in_background(), {})
+    if job.run_properties:
+        _log.info("started by Glue", **job.run_properties)
     from oedi_spark import pipeline  # a second of imports, while Spark starts
 
-    summary = pipeline.run(loaded, spark)
+    summary = pipeline.run(loaded, job.spark)
     typer.echo(summary.as_text())
     raise typer.Exit(summary.exit_code)
 
 
 @app.command()
-def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption = None) -> None:
+def plan(config: ConfigOption, state: StateOption = None, upgrades: UpgradesOption = None) -> None:
     """Print what a run would read, per partition; nothing is written."""
     from oedi_spark import pipeline
     from oedi_spark.plan import explain_plan
@@ -137,7 +155,7 @@ def plan(config: ConfigPath, state: StateOption = None, upgrades: UpgradesOption
 
 
 @app.command()
-def look(config: ConfigPath, rows: Annotated[int, typer.Option(min=1)] = 5) -> None:
+def look(config: ConfigOption, rows: Annotated[int, typer.Option(min=1)] = 5) -> None:
     """Print a few rows of the hourly table and the average day of each partition."""
     from oedi_spark.lake.preview import look_at_hours
     from oedi_spark.pipeline import catalog_location
@@ -232,7 +250,7 @@ def _release_folder(text: str) -> ReleaseFolder:
 
 @config_app.command()
 def convert(
-    old: Annotated[Path, typer.Argument(help="The previous system's config.json.")],
+    old: Annotated[str, typer.Argument(help="The previous system's config.json.")],
 ) -> None:
     """Print a previous system's config.json as YAML; notes go to stderr."""
     loaded, notes = load_config_with_notes(old)
@@ -242,7 +260,7 @@ def convert(
 
 
 @config_app.command()
-def check(config: ConfigPath) -> None:
+def check(config: ConfigOption) -> None:
     """Say whether a config is valid, and list every fault if not."""
     _load(config, to_file=False)
     typer.echo(f"{config} is valid")
@@ -266,7 +284,7 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _load(config: Path, *, to_file: bool = True, **overrides: str | None) -> RunConfig:
+def _load(config: str, *, to_file: bool = True, **overrides: str | None) -> RunConfig:
     loaded, notes = load_config_with_notes(config, overrides)
     settings = loaded.settings
     configure_logs(

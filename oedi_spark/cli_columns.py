@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 
+from oedi_spark.cli_options import ConfigOption
 from oedi_spark.config import load_config_with_notes
 from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError
@@ -29,7 +29,7 @@ class DescribedTable(StrEnum):
 
 
 def columns(
-    config: Annotated[Path, typer.Option("--config", help="The YAML file of the run.")],
+    config: ConfigOption,
     release: Annotated[
         str | None, typer.Option(help="Only this one: 2024_comstock_… or 2024/comstock_…")
     ] = None,
@@ -51,7 +51,7 @@ def columns(
     _print_drift(_canonical(release), _canonical(against), rows, others)
 
 
-def _load_place(config: Path) -> CatalogLocation:
+def _load_place(config: str) -> CatalogLocation:
     """Where the tables of a config lie; its notes are for `config check`, not repeated here."""
     loaded, _ = load_config_with_notes(config)
     configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from oedi_spark.cli_options import ConfigOption
 from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError
 
@@ -71,9 +71,7 @@ def show(release: Annotated[str, typer.Argument(help="2024/comstock_…")]) -> N
 
 
 @releases_app.command()
-def discover(
-    config: Annotated[Path, typer.Option("--config", help="The YAML file of the run.")],
-) -> None:
+def discover(config: ConfigOption) -> None:
     """List a bucket's releases and say what the registry lacks."""
     from oedi_spark.config import load_config
     from oedi_spark.pipeline import source_location

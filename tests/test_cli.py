@@ -107,7 +107,7 @@ def test_convert_prints_yaml_that_loads(
     assert run_cli(monkeypatch, "config", "check", "--config", str(tmp_path / "new.yaml")) == 0
 
 
-@pytest.mark.parametrize("name", ["local.yaml", "oedi-public.yaml"])
+@pytest.mark.parametrize("name", ["local.yaml", "oedi-public.yaml", "glue.yaml"])
 def test_every_config_in_conf_is_valid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert run_cli(monkeypatch, "config", "check", "--config", str(PROJECT / "conf" / name)) == 0
 
