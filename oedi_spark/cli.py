@@ -129,10 +129,11 @@ def run(
 @app.command()
 def plan(config: ConfigOption, state: StateOption = None, upgrades: UpgradesOption = None) -> None:
     """Print what a run would read, per partition; nothing is written."""
-    from oedi_spark import pipeline
     from oedi_spark.plan import explain_plan
+    from oedi_spark.survey import source_location, survey  # no Spark, no catalog: 35 MiB less
 
-    found = pipeline.plan(_load(config, state=state, upgrades=upgrades, to_file=False))
+    loaded = _load(config, state=state, upgrades=upgrades, to_file=False)
+    found = survey(loaded, source_location(loaded))
     head = ("partition", "files", "MiB", "missing", "surplus", "metadata", "no series")
     table = Table(*head, "no metadata", box=None)
     for each in found.partitions:

@@ -74,9 +74,9 @@ def show(release: Annotated[str, typer.Argument(help="2024/comstock_…")]) -> N
 def discover(config: ConfigOption) -> None:
     """List a bucket's releases and say what the registry lacks."""
     from oedi_spark.config import load_config
-    from oedi_spark.pipeline import source_location
     from oedi_spark.source.discover import discover_releases
     from oedi_spark.source.storage import open_storage
+    from oedi_spark.survey import source_location
 
     loaded = load_config(config)
     location = source_location(loaded)

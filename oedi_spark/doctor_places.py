@@ -23,11 +23,12 @@ from oedi_spark.errors import ConfigError, PublishError, SourceError
 from oedi_spark.lake.catalog import CatalogLocation, catalog_exists, open_catalog
 from oedi_spark.lake.files import AMBIENT, S3Access, create_parent, open_uri
 from oedi_spark.lake.lease import Lease, LeaseBook
-from oedi_spark.pipeline import catalog_location, output_access, output_uri, source_location
+from oedi_spark.pipeline import catalog_location, output_access, output_uri
 from oedi_spark.source.layout import timeseries_prefix
 from oedi_spark.source.releases import find_release
 from oedi_spark.source.storage import Storage, open_storage
 from oedi_spark.source.storage_contract import say
+from oedi_spark.survey import source_location
 
 _CONNECT_LIMIT_S, _READ_LIMIT_S = 5.0, 10.0
 _PAGE_SIZE = 100

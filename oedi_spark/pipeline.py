@@ -44,8 +44,7 @@ from oedi_spark.lake.staging import KEY_COLUMNS
 from oedi_spark.lake.summaries import keep_summary
 from oedi_spark.log import get_logger
 from oedi_spark.plan import BatchSizing, Plan, build_batches, build_metadata_batches
-from oedi_spark.source.storage import SourceLocation
-from oedi_spark.survey import peek_columns, survey
+from oedi_spark.survey import peek_columns, source_location, survey
 from oedi_spark.tasks import run_batches, run_metadata_batches, wait_for_spark
 from oedi_spark.tracking.progress import Progress, beat_file
 from oedi_spark.tracking.summary import RunSummary, write_summary
@@ -145,24 +144,6 @@ def _run(
             _publish(config, tracker, lake)
     if withheld:
         raise QualityGateError(withheld, config.settings.max_failed_fraction)
-
-
-def source_location(config: RunConfig) -> SourceLocation:
-    """Where the config says the bucket is."""
-    source = config.source
-    return SourceLocation(
-        root=config.src_root,
-        is_local=config.src_is_local,
-        anonymous=source.anonymous,
-        endpoint_url=source.endpoint_url,
-        region=source.region,
-        path_style=source.path_style,
-        connect_timeout_s=source.connect_timeout_s,
-        read_timeout_s=source.read_timeout_s,
-        max_attempts=source.max_attempts,
-        listing_page_size=config.settings.listing_page_size,
-        requester_pays=source.requester_pays,
-    )
 
 
 def output_uri(config: RunConfig) -> str:

@@ -27,6 +27,24 @@ _PEEKED_PARTITIONS = 32
 """Of how many partitions per release one file is looked at before columns are reserved."""
 
 
+def source_location(config: RunConfig) -> SourceLocation:
+    """Where the config says the bucket is."""
+    source = config.source
+    return SourceLocation(
+        root=config.src_root,
+        is_local=config.src_is_local,
+        anonymous=source.anonymous,
+        endpoint_url=source.endpoint_url,
+        region=source.region,
+        path_style=source.path_style,
+        connect_timeout_s=source.connect_timeout_s,
+        read_timeout_s=source.read_timeout_s,
+        max_attempts=source.max_attempts,
+        listing_page_size=config.settings.listing_page_size,
+        requester_pays=source.requester_pays,
+    )
+
+
 def survey(config: RunConfig, location: SourceLocation) -> Plan:
     """What a run would read, series and metadata, and what of one lacks the other.
 

@@ -15,6 +15,7 @@ from oedi_spark.config_sections import SourceConfig
 from oedi_spark.lake.catalog import open_catalog, spark_catalog_settings
 from oedi_spark.lake.file_io import file_io_properties
 from oedi_spark.lake.s3_access import S3Access
+from oedi_spark.survey import source_location
 
 JOB = {
     "release_year": "2024",
@@ -152,7 +153,7 @@ def test_requester_pays_needs_to_say_who_pays() -> None:
         SourceConfig(requester_pays=True, anonymous=True)
     run = build({"type": "glue"})
     signed = run.model_copy(update={"source": SourceConfig(requester_pays=True)})
-    assert pipeline.source_location(signed).requester_pays
+    assert source_location(signed).requester_pays
 
 
 def test_glue_names_the_account_in_every_request() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from oedi_spark import pipeline
 from oedi_spark.config import RunConfig
 from oedi_spark.errors import FileFault
 from oedi_spark.source.storage import S3Storage, SourceLocation
+from oedi_spark.survey import source_location
 from tests.conftest import COMSTOCK
 from tests.faults.proxy import FaultProxy
 from tests.faults.server import Lake
@@ -40,7 +40,7 @@ def _location(proxy: FaultProxy) -> SourceLocation:
             "source": {"endpoint_url": proxy.url, "path_style": True},
         }
     )
-    return pipeline.source_location(config)
+    return source_location(config)
 
 
 def test_public_bucket_is_read_unsigned_and_no_credentials_are_looked_for(

@@ -23,6 +23,7 @@ from oedi_spark.lake.landing import show_file
 from oedi_spark.plan import build_metadata_batches
 from oedi_spark.sample.lake import SampleRequest, write_sample_lake
 from oedi_spark.source.layout import ReleaseFolder
+from oedi_spark.survey import source_location
 from oedi_spark.transform.metadata import MetadataRows
 from oedi_spark.transform.metadata_batch import MetadataSettings, run_metadata_batch
 from oedi_spark.transform.weights import sum_weights
@@ -52,7 +53,7 @@ def prepared(tmp_path: Path, make_config: MakeConfig) -> Prepared:
         assert lake.weights is not None
         (batch,) = build_metadata_batches(found)
         settings = MetadataSettings(
-            location=pipeline.source_location(config),
+            location=source_location(config),
             landing_root_uri=pipeline.output_uri(config),
             waiting_uri=f"{pipeline.output_uri(config)}/waiting",
             metadata_uri=lake.metadata.location(),
