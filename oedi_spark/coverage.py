@@ -18,7 +18,6 @@ from oedi_spark.contracts_metadata import (
     MetadataColumn,
     MetadataIndex,
     MetadataListing,
-    MetadataPattern,
     MetadataPeek,
 )
 
@@ -73,7 +72,6 @@ class Coverage:
     a metadata file could not be read: the building may be in it.
     """
 
-    pattern: MetadataPattern | None = None
     file_count: int = 0
     building_count: int = 0
     without_series: tuple[int, ...] = ()
@@ -157,36 +155,42 @@ def compare_buildings(
         return Coverage(gap=Gap.METADATA_NOT_FOUND, is_required=is_required)
     if is_by_county and not findings.is_complete(partition):
         return Coverage(
-            pattern=listing.files[0].pattern,
             file_count=len(listing.files),
             gap=Gap.METADATA_INCOMPLETE,
             is_required=True,
         )
     expected = findings.bldg_ids(partition)
-    found = np.unique(np.asarray(series, dtype=np.int64))
-    lost = np.setdiff1d(expected, found, assume_unique=True) if expects_series else _NO_IDS
-    surplus = np.setdiff1d(found, expected, assume_unique=True)
-    return Coverage(
-        pattern=listing.files[0].pattern,
-        file_count=len(listing.files),
-        building_count=len(expected),
-        without_series=tuple(lost.tolist()),
-        without_metadata=tuple(surplus.tolist()) if findings.is_complete(partition) else (),
-        is_required=is_required,
-    )
+    coverage = Coverage(file_count=len(listing.files), is_required=is_required)
+    told = _hold_against(coverage, series, expected, expects_series=expects_series)
+    return told if findings.is_complete(partition) else replace(told, without_metadata=())
 
 
 def correct_coverage(
-    coverage: Coverage, series: Sequence[int], bldg_ids: NDArray[np.int64]
+    coverage: Coverage,
+    series: Sequence[int],
+    bldg_ids: NDArray[np.int64],
+    *,
+    expects_series: bool,
 ) -> Coverage:
     """What a task read takes the place of what a look before it showed, or could not show."""
     if coverage.gap is Gap.METADATA_INCOMPLETE or len(bldg_ids) == coverage.building_count:
         return coverage
+    return _hold_against(coverage, series, bldg_ids, expects_series=expects_series)
+
+
+def _hold_against(
+    coverage: Coverage,
+    series: Sequence[int],
+    expected: NDArray[np.int64],
+    *,
+    expects_series: bool,
+) -> Coverage:
+    """The coverage with who is missing on which side."""
     found = np.unique(np.asarray(series, dtype=np.int64))
-    lost = np.setdiff1d(bldg_ids, found, assume_unique=True) if len(found) else _NO_IDS
+    lost = np.setdiff1d(expected, found, assume_unique=True) if expects_series else _NO_IDS
     return replace(
         coverage,
-        building_count=len(bldg_ids),
+        building_count=len(expected),
         without_series=tuple(lost.tolist()),
-        without_metadata=tuple(np.setdiff1d(found, bldg_ids, assume_unique=True).tolist()),
+        without_metadata=tuple(np.setdiff1d(found, expected, assume_unique=True).tolist()),
     )

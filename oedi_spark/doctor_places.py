@@ -261,7 +261,7 @@ def check_catalog(config: RunConfig) -> Finding:
 def check_leases(config: RunConfig) -> Finding:
     """Other runs that hold what this one would replace, and what dead ones may have left."""
     place = _tables(config)
-    book = LeaseBook(f"{place.warehouse_uri}/{place.database}", place.access)
+    book = LeaseBook(place.database_uri, place.access)
     leases = tuple(book.others(""))
     alive = [lease for lease in leases if lease.is_alive(time.time())]
     if in_the_way := [lease for lease in alive if _is_in_the_way(config, lease)]:

@@ -163,12 +163,6 @@ def output_access(config: RunConfig) -> S3Access:
     )
 
 
-def database_uri(config: RunConfig) -> str:
-    """The folder of the tables."""
-    place = catalog_location(config)
-    return f"{place.warehouse_uri}/{place.database}"
-
-
 def catalog_location(config: RunConfig) -> CatalogLocation:
     """Where the config says the tables are."""
     root = config.output_root
@@ -205,7 +199,7 @@ def _take_metadata(
     settings = MetadataSettings(
         location=source_location(config),
         landing_root_uri=output_uri(config),
-        waiting_uri=waiting_folder(database_uri(config), tracker.run_id),
+        waiting_uri=waiting_folder(catalog_location(config).database_uri, tracker.run_id),
         metadata_uri=lake.metadata.location(),
         weights_uri=lake.weights.location(),
         metadata_field_ids=field_ids(lake.metadata),

@@ -74,7 +74,10 @@ class Plan:
             replace(
                 line,
                 coverage=correct_coverage(
-                    line.coverage, series.get(line.partition, ()), read[line.partition]
+                    line.coverage,
+                    series.get(line.partition, ()),
+                    read[line.partition],
+                    expects_series=line.expects_series,
                 ),
             )
             if line.partition in read

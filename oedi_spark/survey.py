@@ -19,7 +19,7 @@ from oedi_spark.source.indexer import Selection, index_files
 from oedi_spark.source.metadata_index import MetadataSelection, index_metadata
 from oedi_spark.source.releases import find_release
 from oedi_spark.source.storage import SourceLocation, Storage, open_storage
-from oedi_spark.transform.batch import MAX_FILE_BYTES
+from oedi_spark.transform.fetching import MAX_FILE_BYTES
 from oedi_spark.transform.metadata import peek_metadata
 from oedi_spark.transform.reader import read_columns
 

@@ -211,3 +211,16 @@ def test_what_a_task_read_corrects_what_a_look_could_not_show() -> None:
 
     assert line.coverage.building_count == 3
     assert (line.coverage.without_series, line.coverage.without_metadata) == ((2, 4), (3,))
+
+
+def test_what_a_task_read_names_the_buildings_of_a_partition_without_any_series() -> None:
+    index = MetadataIndex((_listing("AK", _file(0, "AK")),))
+    found = MetadataFindings(index, {}, {0: (Reason.FETCH_FAILED, "503")}, {AK: 0})
+    read = {AK: np.array([7, 8])}
+
+    (line,) = build_plan(FileIndex(()), found, Expectations()).corrected(read).partitions
+    annual = Expectations(annual_only=frozenset({RELEASE}))
+    (other,) = build_plan(FileIndex(()), found, annual).corrected(read).partitions
+
+    assert line.coverage.without_series == (7, 8)
+    assert (other.coverage.building_count, other.coverage.without_series) == (2, ())

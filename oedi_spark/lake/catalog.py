@@ -46,9 +46,14 @@ class CatalogLocation:
     glue_endpoint_url: str | None = None
     catalog_id: str | None = None
 
+    @property
+    def database_uri(self) -> str:
+        """The folder of its tables, and of what lies beside them."""
+        return f"{self.warehouse_uri}/{self.database}"
+
     def table_uri(self, table: str) -> str:
         """The folder of one table."""
-        return f"{self.warehouse_uri}/{self.database}/{table}"
+        return f"{self.database_uri}/{table}"
 
 
 def open_catalog(location: CatalogLocation, *, create: bool = True) -> Catalog:

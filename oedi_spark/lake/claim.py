@@ -68,7 +68,7 @@ def claim_lake(
         PublishError: The catalog or the store does not answer, at any moment of the run; or
             another run holds a partition.
     """
-    leases = LeaseBook(_database_uri(place), place.access)
+    leases = LeaseBook(place.database_uri, place.access)
     try:
         dead = leases.acquire(run_id, partitions)
     except OSError as error:
@@ -133,7 +133,7 @@ def _sweep_dead(place: CatalogLocation, leases: LeaseBook, dead: Collection[Leas
         swept = 0
         for table in tables:
             swept += len(sweep_run(table, lease.run_id, lease.partitions))
-        sweep_waiting(_database_uri(place), lease.run_id, place.access)
+        sweep_waiting(place.database_uri, lease.run_id, place.access)
         _log.warning("swept a dead run", run=lease.run_id, files=swept)
         leases.release(lease.run_id)
 
@@ -147,11 +147,7 @@ def _sweep_own(place: CatalogLocation, run_id: str, partitions: Collection[Parti
             sweep_metadata(table)
 
     _tidy(sweep)
-    _tidy(lambda: sweep_waiting(_database_uri(place), run_id, place.access))
-
-
-def _database_uri(place: CatalogLocation) -> str:
-    return f"{place.warehouse_uri}/{place.database}"
+    _tidy(lambda: sweep_waiting(place.database_uri, run_id, place.access))
 
 
 def _existing_tables(catalog: Catalog, place: CatalogLocation) -> list[Table]:

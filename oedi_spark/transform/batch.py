@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,18 @@ from oedi_spark.contracts import (
     BatchResult,
     Column,
     FileOutcome,
-    Reason,
     SourceFile,
     Transition,
 )
 from oedi_spark.errors import FileFault
 from oedi_spark.lake.files import AMBIENT, S3Access
 from oedi_spark.lake.staging import StagedWriter, StagingTarget
-from oedi_spark.source.storage import SourceLocation, Storage, open_storage
-from oedi_spark.transform.columns import Rule
+from oedi_spark.source.storage import SourceLocation, open_storage
+from oedi_spark.transform.columns import Rule, require_known
+from oedi_spark.transform.fetching import fetch_ahead, fetch_building
 from oedi_spark.transform.quality import count_missing_hours
 from oedi_spark.transform.reader import Measure, Profile, ProfileReader
 from oedi_spark.transform.rollup import roll_up_constant, roll_up_intervals
-
-MAX_FILE_BYTES = 256 * 1024 * 1024
 
 MarkTransition = Callable[[int, Transition], None]
 """Told of each file (by ordinal) and each thing that happened to it."""
@@ -97,7 +96,9 @@ class _BatchBody:
 
     def run(self) -> BatchResult:
         started = time.perf_counter()
-        for file, fetched in self._fetch_ahead():
+        fetch = partial(fetch_building, open_storage(self._settings.location))
+        ahead = self._settings.read_ahead_files
+        for file, fetched in fetch_ahead(self._batch.files, fetch, ahead=ahead):
             self._beat()
             self._mark(file.ordinal, Transition.LISTED)
             try:
@@ -128,7 +129,7 @@ class _BatchBody:
     def _transform(self, file: SourceFile, profile: Profile) -> None:
         """Roll a building up, judge it, and keep its hours; or put it off, or fault it."""
         if self._settings.strict_columns:
-            _require_known(profile)
+            require_known((*profile.omitted, *(each.column for each in profile.measures)))
         if any(m.column.name not in self._rows_of for m in profile.measures):
             self._columns.update({m.column: 0 for m in profile.measures})
             self._deferred.append(file.ordinal)
@@ -163,35 +164,6 @@ class _BatchBody:
         finally:
             self._reader_s += time.perf_counter() - started
 
-    def _fetch_ahead(self) -> Iterator[tuple[SourceFile, Future[bytes]]]:
-        """Each file with its bytes on the way, a bounded number of them at a time."""
-        storage: Storage = open_storage(self._settings.location)
-        ahead = self._settings.read_ahead_files
-        waiting: deque[tuple[SourceFile, Future[bytes]]] = deque()
-        with ThreadPoolExecutor(ahead, thread_name_prefix="fetch") as pool:
-            try:
-                for file in self._batch.files:
-                    future = pool.submit(_fetch, storage, file)
-                    waiting.append((file, future))
-                    if len(waiting) > ahead:
-                        yield waiting.popleft()
-                while waiting:
-                    yield waiting.popleft()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _fetch(storage: Storage, file: SourceFile) -> bytes:
-    """Read and verify one file; in a thread, where neither the wait nor the hash holds the GIL."""
-    if file.size_bytes > MAX_FILE_BYTES:
-        raise FileFault(
-            Reason.TOO_LARGE, f"{file.size_bytes:,} bytes; a building file has 2 to 20 million"
-        )
-    data = storage.read_file(file.key, etag=file.etag)
-    if len(data) != file.size_bytes:
-        raise FileFault(Reason.SIZE_MISMATCH, f"{file.size_bytes} bytes listed, {len(data)} read")
-    return data
-
 
 def _fill(
     measure: Measure, hours: np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -209,10 +181,3 @@ def _fill(
         roll_up_intervals(measure.intervals, rule, hours)
     missing = count_missing_hours(hours, measure.intervals, source_name=measure.column.source_name)
     return missing > 0, missing
-
-
-def _require_known(profile: Profile) -> None:
-    columns = (*profile.omitted, *(measure.column for measure in profile.measures))
-    unknown = [column.source_name for column in columns if not column.known]
-    if unknown:
-        raise FileFault(Reason.UNKNOWN_COLUMN, f"not in the rules: {', '.join(unknown[:5])}")

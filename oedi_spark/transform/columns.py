@@ -10,7 +10,7 @@ Rules are from domain sheet §4, seeded by buildstock-fetch's sum/mean/first map
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
@@ -128,6 +128,17 @@ def describe_columns(source_names: tuple[str, ...]) -> tuple[Column, ...]:
     described = tuple(map(describe_column, source_names))
     _require_distinct(described)
     return described
+
+
+def require_known(columns: Iterable[Column]) -> None:
+    """Refuse a column that no rule names; for who has asked for it (`strict_columns`).
+
+    Raises:
+        FileFault: `unknown_column`.
+    """
+    unknown = [column.source_name for column in columns if not column.known]
+    if unknown:
+        raise FileFault(Reason.UNKNOWN_COLUMN, f"not in the rules: {', '.join(unknown[:5])}")
 
 
 def _require_distinct(columns: Sequence[Column]) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +32,7 @@ from oedi_spark.lake.landing import land_file, landing_uri
 from oedi_spark.lake.metadata_schemas import FILTER_COLUMNS
 from oedi_spark.lake.staging import stage_table
 from oedi_spark.source.storage import SourceLocation, open_storage
+from oedi_spark.transform.fetching import fetch_ahead
 from oedi_spark.transform.metadata import MetadataRows, read_states
 from oedi_spark.transform.weight_join import require_sound_join
 from oedi_spark.transform.weights import WEIGHT_COLUMNS, require_weight_kept, sum_weights
@@ -73,7 +73,13 @@ def run_metadata_batch(batch: MetadataBatch, settings: MetadataSettings) -> Meta
     column goes to a sibling) come back as `late`, and nothing is staged: land, and try again.
     """
     body = _MetadataBody(batch, settings)
-    for file, fetched in body.fetch_ahead():
+    storage = open_storage(settings.location)
+
+    def fetch(file: MetadataFile) -> bytes:
+        return storage.read_file(file.key, etag=file.etag)
+
+    ahead = settings.read_ahead_files
+    for file, fetched in fetch_ahead(batch.listing.files, fetch, ahead=ahead):
         body.take(file, fetched)
     return body.finish()
 
@@ -83,23 +89,11 @@ class _MetadataBody:
 
     def __init__(self, batch: MetadataBatch, settings: MetadataSettings) -> None:
         self._batch, self._settings = batch, settings
-        self._storage = open_storage(settings.location)
         self._outcomes: list[MetadataOutcome] = []
         self._landed: list[LandedFile] = []
         self._partitions: dict[Partition, _PartitionBody] = {}
         self._read_bytes = 0
         self._started = time.perf_counter()
-
-    def fetch_ahead(self) -> Iterator[tuple[MetadataFile, Future[bytes]]]:
-        """Each file with its bytes on the way, a few ahead of the one that is worked on."""
-        files = self._batch.listing.files
-        ahead = self._settings.read_ahead_files
-        with ThreadPoolExecutor(ahead) as pool:
-            begun: deque[Future[bytes]] = deque()
-            for at, file in enumerate(files):
-                for coming in files[at + len(begun) : at + ahead]:
-                    begun.append(pool.submit(self._storage.read_file, coming.key, etag=coming.etag))
-                yield file, begun.popleft()
 
     def take(self, file: MetadataFile, fetched: Future[bytes]) -> None:
         """Copy one file and keep its rows; a fault becomes its outcome."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,14 +30,18 @@ from oedi_spark.contracts import (
     Transition,
 )
 from oedi_spark.errors import FileFault
-from oedi_spark.source.storage import Storage, open_storage
-from oedi_spark.transform.batch import MAX_FILE_BYTES, MarkTransition, TaskSettings
-from oedi_spark.transform.columns import BLDG_ID, TIMESTAMP, Rule, describe_columns
-from oedi_spark.transform.parquet_bytes import open_parquet, say_error
-from oedi_spark.transform.reader import (
-    Measure,
-    ProfileReader,
+from oedi_spark.source.storage import open_storage
+from oedi_spark.transform.batch import MarkTransition, TaskSettings
+from oedi_spark.transform.columns import (
+    BLDG_ID,
+    TIMESTAMP,
+    Rule,
+    describe_columns,
+    require_known,
 )
+from oedi_spark.transform.fetching import fetch_ahead, fetch_building
+from oedi_spark.transform.parquet_bytes import open_parquet, say_error
+from oedi_spark.transform.reader import Measure, ProfileReader
 from oedi_spark.transform.stamps import INTERVAL_S, stamps_ns
 from oedi_spark.transform.window_grid import Grid, find_grid
 
@@ -122,7 +125,8 @@ def prove_files(task: ProofTask, settings: TaskSettings, mark: MarkTransition) -
     """Fetch, verify and decode files; nothing about their content raises."""
     prover = _Prover(task, settings)
     proofs = []
-    for file, fetched in _fetch_ahead(task.files, settings):
+    fetch = partial(fetch_building, open_storage(settings.location))
+    for file, fetched in fetch_ahead(task.files, fetch, ahead=settings.read_ahead_files):
         started = time.perf_counter()
         mark(file.ordinal, Transition.LISTED)
         size_bytes = 0
@@ -154,7 +158,7 @@ class _Prover:
         # Equal for most files, and sent as one value if they are one.
         columns = self._described.setdefault((*kept, *omitted), (*kept, *omitted))
         if self._settings.strict_columns:
-            _require_known(columns)
+            require_known((*omitted, *kept))
         if any(column.name not in self._task.measures for column in kept):
             return Proof(file.ordinal, columns=kept)
         layout = _lay_out(open_parquet(data), kept)
@@ -322,39 +326,3 @@ def _describe_grid(grid: Grid, lacking: tuple[int, int]) -> str | None:
     if lacking[1]:
         parts.append(f"{lacking[0]} hours lack a value in {lacking[1]} column(s)")
     return "; ".join(parts) or None
-
-
-def _require_known(columns: Sequence[Column]) -> None:
-    unknown = sorted(column.source_name for column in columns if not column.known)
-    if unknown:
-        raise FileFault(Reason.UNKNOWN_COLUMN, f"not in the rules: {', '.join(unknown[:5])}")
-
-
-def _fetch_ahead(
-    files: Sequence[SourceFile], settings: TaskSettings
-) -> Iterator[tuple[SourceFile, Future[bytes]]]:
-    """Each file with its bytes on the way, a bounded number of them at a time."""
-    storage = open_storage(settings.location)
-    ahead = settings.read_ahead_files
-    waiting: deque[tuple[SourceFile, Future[bytes]]] = deque()
-    with ThreadPoolExecutor(ahead, thread_name_prefix="fetch") as pool:
-        try:
-            for file in files:
-                waiting.append((file, pool.submit(_fetch, storage, file)))
-                if len(waiting) > ahead:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _fetch(storage: Storage, file: SourceFile) -> bytes:
-    if file.size_bytes > MAX_FILE_BYTES:
-        raise FileFault(
-            Reason.TOO_LARGE, f"{file.size_bytes:,} bytes; a building file has 2 to 20 million"
-        )
-    data = storage.read_file(file.key, etag=file.etag)
-    if len(data) != file.size_bytes:
-        raise FileFault(Reason.SIZE_MISMATCH, f"{file.size_bytes} bytes listed, {len(data)} read")
-    return data
