@@ -76,6 +76,14 @@ class RunConfig(Section):
         """The absolute local folder, or `s3://bucket/prefix`."""
         return str(Path(self.output_dir).absolute()) if self.output_is_local else self.output_dir
 
+    @property
+    def warehouse_root(self) -> str:
+        """The folder of the databases, spelt as `output_root` is."""
+        folder = self.catalog.warehouse_dir
+        if folder is None:
+            return f"{self.output_root}/warehouse"
+        return str(Path(folder).absolute()) if self.output_is_local else folder
+
     @field_validator("base_partition")
     @classmethod
     def _strip_base(cls, value: str, info: ValidationInfo) -> str:
@@ -123,7 +131,23 @@ class RunConfig(Section):
         if catalog.s3_keys and not is_on_s3:
             listed = ", ".join(catalog.s3_keys)
             raise ValueError(f"{listed}: of an output_dir on S3 alone; remove, or write s3://…")
+        if catalog.warehouse_dir is not None:
+            _require_apart(catalog.warehouse_dir, info.data["output_dir"])
         return catalog
+
+
+def _require_apart(warehouse: str, output: str) -> None:
+    """Refuse a folder of tables that a crawler of the landed copies, or an expiry, would reach."""
+    if warehouse.startswith("s3://") != output.startswith("s3://"):
+        raise ValueError(f"warehouse_dir {warehouse} and output_dir {output} are not of one kind")
+    is_remote = output.startswith("s3://")
+    tables, copies = (
+        f"{each if is_remote else Path(each).absolute()}/" for each in (warehouse, output)
+    )
+    if copies.startswith(tables):
+        raise ValueError(f"output_dir lies in warehouse_dir {warehouse}; keep them apart")
+    if tables.startswith((f"{copies}metadata/", f"{copies}summaries/")):
+        raise ValueError(f"warehouse_dir {warehouse} lies among the landed copies; keep them apart")
 
 
 def load_config(path: str | Path, overrides: Mapping[str, object] | None = None) -> RunConfig:

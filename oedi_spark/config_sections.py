@@ -217,15 +217,17 @@ class SourceConfig(Section):
 
 
 class CatalogConfig(Section):
-    """Where the tables are registered; their files lie in `output_dir`."""
+    """Where the tables are registered, and where their files lie."""
 
     type: Literal["sql", "glue", "rest"] = "sql"
     """`sql` is a SQLite file, in `output_dir` unless `uri` names another."""
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")] = "oedi"
     database: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")] = "oedi"
     uri: Annotated[str | None, Field(validate_default=True)] = None
+    warehouse_dir: Annotated[str, AfterValidator(require_output)] | None = None
+    """The folder of the databases. None: `warehouse` in `output_dir`."""
     region: _Region | None = None
-    """Of Glue and of the bucket of `output_dir`. None: as the environment says."""
+    """Of Glue and of the buckets written to. None: as the environment says."""
     endpoint_url: _Url | None = None
     """Another server of Glue's requests."""
     catalog_id: Annotated[str | None, Field(coerce_numbers_to_str=True)] = None

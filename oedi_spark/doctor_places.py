@@ -46,6 +46,7 @@ def place_checks(config: RunConfig) -> tuple[Check, ...]:
     reach = "check src_bucket, base_partition, source.endpoint_url and the rights to list"
     is_for_source = not config.src_is_local and not config.source.anonymous
     log_uri = f"file://{Path(config.settings.log_dir).absolute()}"
+    access = _impatient(output_access(config))
     return (
         Check(
             "credentials",
@@ -58,8 +59,14 @@ def place_checks(config: RunConfig) -> tuple[Check, ...]:
         Check(
             "output",
             publish,
-            lambda: check_writable(output_uri(config), _impatient(output_access(config))),
+            lambda: check_writable(output_uri(config), access),
             "check output_dir and the rights to write, read and delete there",
+        ),
+        Check(
+            "warehouse",
+            publish,
+            lambda: check_writable(catalog_location(config).warehouse_uri, access),
+            "check catalog.warehouse_dir and the rights to write, read and delete there",
         ),
         Check(
             "catalog",
@@ -71,7 +78,7 @@ def place_checks(config: RunConfig) -> tuple[Check, ...]:
             "leases",
             publish,
             lambda: check_leases(config),
-            "check output_dir and the rights to list it",
+            "check output_dir, catalog.warehouse_dir and the rights to list them",
         ),
         Check(
             "log folder",

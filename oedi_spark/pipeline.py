@@ -148,7 +148,11 @@ def _run(
 
 def output_uri(config: RunConfig) -> str:
     """`output_dir` as a URI, without a trailing slash."""
-    return f"file://{config.output_root}" if config.output_is_local else config.output_root
+    return _as_uri(config, config.output_root)
+
+
+def _as_uri(config: RunConfig, folder: str) -> str:
+    return f"file://{folder}" if config.output_is_local else folder
 
 
 def output_access(config: RunConfig) -> S3Access:
@@ -173,7 +177,7 @@ def catalog_location(config: RunConfig) -> CatalogLocation:
         kind=config.catalog.type,
         name=config.catalog.name,
         database=config.catalog.database,
-        warehouse_uri=f"{output_uri(config)}/warehouse",
+        warehouse_uri=_as_uri(config, config.warehouse_root),
         uri=uri,
         access=output_access(config),
         glue_endpoint_url=config.catalog.endpoint_url,

@@ -99,6 +99,7 @@ def test_load_config_minimal_yaml_has_the_documented_defaults(tmp_path: Path) ->
             "name": "oedi",
             "database": "oedi",
             "uri": None,
+            "warehouse_dir": None,
             "region": None,
             "endpoint_url": None,
             "catalog_id": None,
@@ -539,6 +540,17 @@ def test_run_config_anonymous_is_the_default_of_the_public_bucket_alone(
         ("out", {"database": "Oedi"}, "String should match pattern"),
         ("out", {"name": "oedi\n"}, "String should match pattern"),
         ("out", {"type": "hive"}, "Input should be 'sql', 'glue' or 'rest'"),
+        ("out", {"warehouse_dir": "s3://bucket/w"}, "are not of one kind"),
+        ("s3://bucket/x", {"type": "glue", "warehouse_dir": "w"}, "are not of one kind"),
+        ("out", {"warehouse_dir": "../w"}, "'../w' is no safe folder"),
+        ("out", {"warehouse_dir": "out"}, "output_dir lies in warehouse_dir out;"),
+        (
+            "s3://bucket/w/x",
+            {"type": "glue", "warehouse_dir": "s3://bucket/w"},
+            "lies in warehouse_dir",
+        ),
+        ("out", {"warehouse_dir": "out/metadata"}, "lies among the landed copies"),
+        ("out", {"warehouse_dir": "out/summaries/w"}, "lies among the landed copies"),
     ],
 )
 def test_run_config_catalog_that_does_not_fit_is_refused(
@@ -561,6 +573,31 @@ def test_run_config_catalog_that_does_not_fit_is_refused(
 )
 def test_run_config_catalog_that_fits_is_kept(output_dir: str, catalog: CatalogConfig) -> None:
     assert build_run(output_dir=output_dir, catalog=catalog).catalog == catalog
+
+
+@pytest.mark.parametrize(
+    ("output_dir", "catalog", "root"),
+    [
+        ("s3://bucket/x", {"type": "glue"}, "s3://bucket/x/warehouse"),
+        (
+            "s3://bucket/out",
+            {"type": "glue", "warehouse_dir": "s3://bucket/tables/"},
+            "s3://bucket/tables",
+        ),
+        ("s3://bucket/out", {"type": "glue", "warehouse_dir": "s3://bucket"}, None),
+        ("/data/out", {}, "/data/out/warehouse"),
+        ("/data/out", {"warehouse_dir": "/data/outer"}, "/data/outer"),
+        ("/data/out", {"warehouse_dir": "/data/out/tables"}, "/data/out/tables"),
+    ],
+)
+def test_run_config_warehouse_is_apart_from_the_output_where_it_is_named(
+    output_dir: str, catalog: dict[str, object], root: str | None
+) -> None:
+    if root is None:
+        with pytest.raises(ValidationError, match="lies in warehouse_dir"):
+            build_run(output_dir=output_dir, catalog=catalog)
+        return
+    assert build_run(output_dir=output_dir, catalog=catalog).warehouse_root == root
 
 
 @pytest.mark.parametrize(

@@ -477,7 +477,16 @@ def test_every_check_is_well_on_a_good_bucket_and_none_tells_a_secret(
     assert list(tmp_path.iterdir()) == []
 
 
-PLACES = ("credentials", "source", "releases", "output", "catalog", "leases", "log folder")
+PLACES = (
+    "credentials",
+    "source",
+    "releases",
+    "output",
+    "warehouse",
+    "catalog",
+    "leases",
+    "log folder",
+)
 MACHINE = ("python", "java", "pyspark", "libraries", "jars", "memory", "disk", "time limits")
 
 

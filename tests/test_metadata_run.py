@@ -518,3 +518,23 @@ def test_a_county_file_that_cannot_be_looked_into_leaves_published_hours_alone(
     assert summary.exit_code == 3
     assert read_table(config).num_rows == 6 * 8760
     assert len(_weights(config, read_table, "state")) == 6
+
+
+def test_tables_in_a_warehouse_of_their_own_leave_only_copies_in_the_output(
+    many_lake: Path,
+    tmp_path: Path,
+    make_config: MakeConfig,
+    spark: Future[SparkSession],
+    read_table: ReadTable,
+) -> None:
+    made = make_config(many_lake, MANY_JOB)
+    catalog = made.catalog.model_dump() | {"warehouse_dir": str(tmp_path / "tables")}
+    config = RunConfig.model_validate(made.model_dump(by_alias=True) | {"catalog": catalog})
+
+    summary = pipeline.run(config, spark)
+
+    assert summary.exit_code == 0
+    assert read_table(config, "hourly").num_rows == summary.published_rows > 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"catalog.db", "metadata"}
+    named = {path.name for path in (tmp_path / "tables" / "oedi").iterdir()}
+    assert named >= {"hourly", "metadata", "building_weights", "columns"}

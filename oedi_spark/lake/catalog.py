@@ -149,7 +149,7 @@ def open_table(catalog: Catalog, location: CatalogLocation, definition: TableDef
     it lacks.
 
     Raises:
-        PublishError: It lies elsewhere than under `output_dir`; a column is there with another
+        PublishError: It lies elsewhere than the config says; a column is there with another
             type; or the table kept changing under us.
     """
     identifier = (location.database, definition.name)
@@ -179,8 +179,8 @@ def _require_place(table: Table, location: CatalogLocation, name: str) -> Table:
     if found != wanted:
         raise PublishError(
             table_name(table),
-            f"it lies at {found}, and by output_dir it would be at {wanted}: use the output_dir "
-            "of the run that made it, or another catalog.database",
+            f"it lies at {found}, and by this config it would be at {wanted}: use the output_dir "
+            "and catalog.warehouse_dir of the run that made it, or another catalog.database",
         )
     return table
 
