@@ -289,6 +289,15 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class RunOrigin:
+    """Who started a run: a job run of Glue, perhaps within a workflow. All None elsewhere."""
+
+    job_run_id: str | None = None
+    workflow_name: str | None = None
+    workflow_run_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Publication:
     """One committed snapshot."""
 

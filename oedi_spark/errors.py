@@ -11,7 +11,8 @@ OediSparkError
 ├── PublishError             exit 5   the table did not change; safe to run again
 │   ├── PartitionBusyError
 │   └── CommitUnknownError            … or perhaps it did: the catalog did not say
-└── SessionError             exit 7   Spark did not start, or its tasks could not run
+├── SessionError             exit 7   Spark did not start, or its tasks could not run
+└── DeploymentError          exit 8   what was deployed does not answer, or is not as expected
 
 A run that published, but could not account for every file, raises nothing and
 ends with exit 6 (`EXIT_DISCREPANCIES`). Exit 1 is left to what nobody foresaw.
@@ -165,6 +166,23 @@ class SessionError(OediSparkError):
             f"{what}: {cause}. The tables are as before. Check Java (`oedi-spark spark-env`), "
             "memory, disk and the cluster, and run again."
         )
+
+
+class DeploymentError(OediSparkError):
+    """What was deployed on AWS does not answer, or is not as expected.
+
+    Only the `oedi-spark aws` commands end with it, never a run. `code` is AWS's own word;
+    `is_passing`: the next attempt may well succeed.
+    """
+
+    exit_code = 8
+
+    def __init__(
+        self, what: str, cause: str, way_out: str, *, code: str = "", is_passing: bool = False
+    ) -> None:
+        self.what, self.cause, self.way_out = what, cause, way_out
+        self.code, self.is_passing = code, is_passing
+        super().__init__(f"{what}: {cause}. {way_out}.")
 
 
 class FileFault(Exception):  # noqa: N818 - bad data is data, not an error of the program

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oedi_spark.config import RunConfig
-from oedi_spark.contracts import Column, Partition, PartitionListing, StagedFile
+from oedi_spark.contracts import Column, Partition, PartitionListing, RunOrigin, StagedFile
 from oedi_spark.contracts_metadata import MetadataListing
 from oedi_spark.errors import (
     EXIT_COMPLETE,
@@ -42,6 +42,7 @@ from oedi_spark.lake.landing import (
 from oedi_spark.lake.publication import Harvest, publish
 from oedi_spark.lake.staging import KEY_COLUMNS
 from oedi_spark.lake.summaries import keep_summary
+from oedi_spark.ledger import enter_run
 from oedi_spark.log import get_logger
 from oedi_spark.plan import BatchSizing, Plan, build_batches, build_metadata_batches
 from oedi_spark.survey import peek_columns, source_location, survey
@@ -75,7 +76,11 @@ def plan(config: RunConfig) -> Plan:
 
 
 def run(
-    config: RunConfig, spark: Future[SparkSession], *, ready_plan: Plan | None = None
+    config: RunConfig,
+    spark: Future[SparkSession],
+    *,
+    ready_plan: Plan | None = None,
+    origin: RunOrigin = RunOrigin(),  # noqa: B008 - frozen, so that all runs may share it
 ) -> RunSummary:
     """Run the main job: list, roll up, judge, publish, and account for every file.
 
@@ -86,6 +91,7 @@ def run(
         config: The run.
         spark: The session, which may still be starting while the source is listed.
         ready_plan: A plan made earlier; what has changed since is found when it is fetched.
+        origin: Who started it; a workflow finds the summary by its own run's id.
     """
     tracker = RunTracker(new_run_id())
     error: BaseException | None = None
@@ -103,9 +109,9 @@ def run(
             _log.warning("file lost", key=key, why=why)
         path = write_summary(summary, Path(config.settings.log_dir))
         if not config.output_is_local:
-            keep_summary(
-                summary.as_json(), summary.run_id, config.output_root, output_access(config)
-            )
+            access, root = output_access(config), config.output_root
+            keep_summary(summary.as_json(), summary.run_id, root, access, origin=origin)
+        enter_run(config, catalog_location(config), tracker, summary, spark, origin=origin)
         _log.info("run ended", summary=str(path) if path else None, **summary.headline())
     return summary
 
@@ -361,6 +367,8 @@ def _land(config: RunConfig, tracker: RunTracker) -> None:
 def _summarise(tracker: RunTracker, error: BaseException | None) -> RunSummary:
     if error is not None:
         exit_code = error.exit_code if isinstance(error, OediSparkError) else 1
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            exit_code = error.code  # 143: the run was asked to end
         outcome = "partly published" if tracker.publications else "not published"
         message = str(error) or type(error).__name__
         return tracker.summarise(outcome=outcome, exit_code=exit_code, error=message)

@@ -238,7 +238,9 @@ def test_a_join_that_would_miscount_ends_the_run_before_any_hour_is_paid_for(
     assert summary.data_files.uploaded == 0
     for table in ("hourly", "metadata", "building_weights"):
         assert read_table(config, table).num_rows == 0
-    assert not list(Path(config.output_root).rglob("data/**/*.parquet"))
+    database = Path(config.output_root) / "warehouse" / "oedi"
+    staged = {path.relative_to(database).parts[0] for path in database.rglob("data/**/*.parquet")}
+    assert staged == {"runs", "discrepancies"}
 
 
 @pytest.mark.parametrize(

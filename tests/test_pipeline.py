@@ -347,7 +347,7 @@ def test_run_writes_the_summary_with_the_keys_that_users_read(
     }
 
 
-def test_run_without_any_building_file_says_so_and_writes_nothing(
+def test_run_without_any_building_file_says_so_and_writes_its_ledger_alone(
     tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession]
 ) -> None:
     (tmp_path / "lake").mkdir()
@@ -356,7 +356,10 @@ def test_run_without_any_building_file_says_so_and_writes_nothing(
 
     assert summary.exit_code == 3
     assert "No building files under" in (summary.error or "")
-    assert not (tmp_path / "out").exists()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"catalog.db", "warehouse"}
+    database = tmp_path / "out" / "warehouse" / "oedi"
+    assert {path.name for path in database.iterdir()} == {"_leases", "runs"}
+    assert list((database / "_leases").iterdir()) == []
 
 
 def test_run_with_a_missing_partition_publishes_the_others_and_says_so(

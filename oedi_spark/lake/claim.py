@@ -26,6 +26,8 @@ from oedi_spark.lake.sweep import sweep_metadata, sweep_run
 from oedi_spark.log import get_logger
 
 _TABLES = ("hourly", "columns", "metadata", "building_weights")
+_LEDGER_TABLES = ("runs", "discrepancies")
+"""Swept after dead runs only: `lake/ledger.py` cleans up behind the living."""
 
 _log = get_logger(__name__)
 
@@ -128,7 +130,8 @@ def _sweep_dead(place: CatalogLocation, leases: LeaseBook, dead: Collection[Leas
     """Remove what dead runs left, also in tables that this run does not open."""
     if not dead:
         return
-    tables = _existing_tables(open_catalog(place, create=False), place)
+    catalog = open_catalog(place, create=False)
+    tables = _existing_tables(catalog, place, (*_TABLES, *_LEDGER_TABLES))
     for lease in dead:
         swept = 0
         for table in tables:
@@ -150,8 +153,10 @@ def _sweep_own(place: CatalogLocation, run_id: str, partitions: Collection[Parti
     _tidy(lambda: sweep_waiting(place.database_uri, run_id, place.access))
 
 
-def _existing_tables(catalog: Catalog, place: CatalogLocation) -> list[Table]:
-    identifiers = [(place.database, name) for name in _TABLES]
+def _existing_tables(
+    catalog: Catalog, place: CatalogLocation, names: Collection[str] = _TABLES
+) -> list[Table]:
+    identifiers = [(place.database, name) for name in names]
     return [catalog.load_table(each) for each in identifiers if catalog.table_exists(each)]
 
 

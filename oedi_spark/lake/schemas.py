@@ -4,9 +4,9 @@
 `columns`  one row per release, state, upgrade, table and spelling: source name, unit, rule, how
            many buildings have it
 
-The tables of the metadata are in `metadata_schemas`. All are Iceberg v2 (Athena reads no other),
-partitioned by the identity of release, state and upgrade, so that one run replaces exactly its
-own cells in each.
+The tables of the metadata are in `metadata_schemas`, those of the ledger in `ledger`. All are
+Iceberg v2 (Athena reads no other), and but for the ledger partitioned by the identity of release,
+state and upgrade, so that one run replaces exactly its own cells in each.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class TableDefinition:
     leading: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     """Besides `TABLE_PROPERTIES`."""
+    partition_columns: tuple[str, ...] = PARTITION_COLUMNS
+    """None for the ledger, whose runs append a few rows each."""
 
     @property
     def optional_fields(self) -> tuple[NestedField, ...]:
@@ -67,7 +69,7 @@ class TableDefinition:
 
     @property
     def partition_spec(self) -> PartitionSpec:
-        """Identity of release, state and upgrade."""
+        """Identity of each partition column; unpartitioned where there is none."""
         return PartitionSpec(
             *(
                 PartitionField(
@@ -76,7 +78,7 @@ class TableDefinition:
                     transform=IdentityTransform(),
                     name=name,
                 )
-                for place, name in enumerate(PARTITION_COLUMNS)
+                for place, name in enumerate(self.partition_columns)
             )
         )
 

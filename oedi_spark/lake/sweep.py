@@ -38,6 +38,9 @@ def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> t
         if name.match(stored.uri.removeprefix(f"{folder}/"))
     }
     suspects |= {uri for uri in list_uris(_metadata_uri(table), access) if uuid in _name(uri)}
+    if table.spec().is_unpartitioned():  # the ledger's: PyIceberg names the file by the commit
+        data = list_uris(f"{table.location()}/data", access)
+        suspects |= {uri for uri in data if uuid in _name(uri)}
     orphans = sorted(_unreferenced(table, suspects))
     delete_uris(orphans, access)
     for folder in folders:

@@ -1,0 +1,429 @@
+"""The ledger's tables: each run's rows once, whoever else appends, whatever the catalog says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.update import AddSnapshotUpdate
+
+from oedi_spark.contracts import Partition
+from oedi_spark.errors import PublishError
+from oedi_spark.lake.catalog import CatalogLocation, open_catalog
+from oedi_spark.lake.claim import claim_lake
+from oedi_spark.lake.lease import LeaseBook
+from oedi_spark.lake.ledger import (
+    discrepancies_definition,
+    ledger_claim,
+    open_ledger,
+    read_discrepancies,
+    read_runs,
+    runs_definition,
+)
+from oedi_spark.lake.sweep import sweep_run
+from tests.conftest import PROJECT
+from tests.lake.conftest import TOTAL
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000)
+START_LIMIT_S = 120.0
+PROCESSES = 8
+
+Row = dict[str, object]
+
+
+def run_of(run_id: str) -> Row:
+    """A row of `runs` with every required column; what may be null is left out."""
+    texts = ("outcome", "engine", "code_version", "python_version", "config_json")
+    counts = (
+        *("exit_code", "partition_count", "files_listed", "files_uploaded", "files_lost"),
+        *("hours_published", "metadata_rows_published", "discrepancy_count"),
+        *("read_bytes", "written_bytes"),
+    )
+    return {
+        "run_id": run_id,
+        "started_at_utc": NOON,
+        "finished_at_utc": NOON,
+        "config_fingerprint": "f" * 64,
+        "total_s": 1.5,
+        **dict.fromkeys(texts, "text"),
+        **dict.fromkeys(counts, 7),
+    }
+
+
+def discrepancy_of(run_id: str, key: str, first_seen: datetime = NOON, **more: object) -> Row:
+    return {
+        "run_id": run_id,
+        "release": "2024_comstock",
+        "state": "CO",
+        "upgrade": 0,
+        "key": key,
+        "stage": "reader",
+        "reason": "truncated",
+        "detail": "two\nlines",
+        "first_seen_utc": first_seen,
+        "last_seen_utc": NOON,
+        **more,
+    }
+
+
+def enter(place: CatalogLocation, run_id: str, keys: Sequence[str] = ()) -> None:
+    with open_ledger(place, run_id) as ledger:
+        if keys:
+            rows = [discrepancy_of(run_id, key) for key in keys]
+            ledger.append(discrepancies_definition(), rows)
+        ledger.append(runs_definition(), [run_of(run_id)])
+
+
+def files_of(place: CatalogLocation, table: str = "runs") -> tuple[set[str], set[str]]:
+    """(data files and manifests that lie there, those that a snapshot names)."""
+    opened = open_catalog(place, create=False).load_table((place.database, table))
+    root = Path(opened.location().removeprefix("file://"))
+    lying = {str(p) for p in root.rglob("*") if p.is_file() and not p.name.endswith(".json")}
+    named = set()
+    for snapshot in opened.snapshots():
+        named.add(snapshot.manifest_list)
+        for manifest in snapshot.manifests(opened.io):
+            named.add(manifest.manifest_path)
+            entries = manifest.fetch_manifest_entry(opened.io, discard_deleted=False)
+            named |= {entry.data_file.file_path for entry in entries}
+    return lying, {path.removeprefix("file://") for path in named}
+
+
+def appends(transaction: Transaction) -> bool:
+    """Whether there is a snapshot in it: one is made also to see that no column is lacking."""
+    return any(isinstance(each, AddSnapshotUpdate) for each in transaction._updates)
+
+
+def leases(place: CatalogLocation) -> list[str]:
+    folder = Path(place.database_uri.removeprefix("file://")) / "_leases"
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("definition", "names"),
+    [
+        (
+            runs_definition(),
+            (
+                "run_id string, started_at_utc timestamp, finished_at_utc timestamp, "
+                "outcome string, exit_code int, error string, engine string, code_version string, "
+                "python_version string, spark_version string, config_json string, "
+                "config_fingerprint string, partition_count int, files_listed long, "
+                "files_uploaded long, files_lost long, hours_published long, "
+                "metadata_rows_published long, discrepancy_count int, read_bytes long, "
+                "written_bytes long, total_s double, config_s double, indexer_s double, "
+                "reader_s double, rollup_s double, quality_s double, writer_s double, "
+                "tracker_s double, hourly_snapshot_id long, metadata_snapshot_id long, "
+                "building_weights_snapshot_id long, columns_snapshot_id long, core_count int, "
+                "cost_estimate_usd double, job_run_id string, workflow_run_id string"
+            ),
+        ),
+        (
+            discrepancies_definition(),
+            (
+                "run_id string, release string, state string, upgrade int, key string, "
+                "stage string, reason string, detail string, etag string, "
+                "first_seen_utc timestamp, last_seen_utc timestamp"
+            ),
+        ),
+    ],
+)
+def test_ledger_table_has_the_columns_that_queries_rely_on(definition: object, names: str) -> None:
+    fields = definition.schema.fields  # type: ignore[attr-defined] # a TableDefinition
+    assert ", ".join(f"{field.name} {field.field_type}" for field in fields) == names
+    assert definition.partition_spec.is_unpartitioned()  # type: ignore[attr-defined] # as above
+
+
+def test_append_keeps_values_and_nulls_and_marks_its_snapshot(place: CatalogLocation) -> None:
+    enter(place, "run-1", ["a/1-0.parquet", "b"])
+
+    (run,) = read_runs(place)
+    found = read_discrepancies(place)
+    assert (run["run_id"], run["started_at_utc"], run["read_bytes"]) == ("run-1", NOON, 7)
+    assert (run["error"], run["hourly_snapshot_id"], run["core_count"]) == (None, None, None)
+    assert [(row["key"], row["etag"], row["detail"]) for row in found] == [
+        ("a/1-0.parquet", None, "two\nlines"),
+        ("b", None, "two\nlines"),
+    ]
+    table = open_catalog(place).load_table((place.database, "runs"))
+    (snapshot,) = table.snapshots()
+    assert snapshot.summary is not None
+    assert snapshot.summary.operation.value == "append"
+    assert snapshot.summary.additional_properties["oedi-spark.run-id"] == "run-1"
+    assert leases(place) == []
+
+
+def test_append_of_a_second_run_keeps_the_first(place: CatalogLocation) -> None:
+    enter(place, "run-1")
+    enter(place, "run-2")
+
+    assert [row["run_id"] for row in read_runs(place)] == ["run-2", "run-1"]
+
+
+def test_append_called_again_for_the_same_run_adds_nothing(place: CatalogLocation) -> None:
+    enter(place, "run-1", ["a"])
+    enter(place, "run-1", ["a"])
+
+    assert len(read_runs(place)) == len(read_discrepancies(place)) == 1
+    lying, named = files_of(place)
+    assert lying == named
+
+
+def test_append_whose_answer_is_lost_is_found_and_not_made_again(
+    place: CatalogLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, calls = Transaction.commit_transaction, []
+
+    def commit_and_hang_up(transaction: Transaction) -> Table:
+        is_append = appends(transaction)
+        committed = commit(transaction)
+        if is_append:
+            calls.append(1)
+            if len(calls) == 1:
+                raise ConnectionError("504 Gateway Timeout")
+        return committed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit_transaction", commit_and_hang_up)
+        enter(place, "run-1")
+
+    assert calls == [1]
+    assert len(read_runs(place)) == 1
+    lying, named = files_of(place)
+    assert lying == named
+
+
+def test_append_in_doubt_leaves_the_manifests_of_the_first_try_alone(
+    place: CatalogLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first commit may yet happen: what it names must not be written again meanwhile."""
+    seen: list[set[str]] = []
+    commit = Transaction.commit_transaction
+
+    def hang_up_first(transaction: Transaction) -> Table:
+        if appends(transaction):
+            seen.append({Path(path).name for path in files_of(place)[0] if "-m0" in path})
+            if len(seen) == 1:
+                raise ConnectionError("504 Gateway Timeout")
+        return commit(transaction)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit_transaction", hang_up_first)
+        enter(place, "run-1")
+
+    assert [len(each) for each in seen] == [1, 2]
+    assert len(read_runs(place)) == 1
+    lying, named = files_of(place)
+    assert lying == named
+
+
+def test_append_that_loses_every_race_gives_up_within_bounds_and_the_next_run_sweeps(
+    place: CatalogLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(place, "run-0")
+    monkeypatch.setattr("oedi_spark.lake.ledger.COMMIT_ATTEMPTS", 3)
+    commit, tries = Transaction.commit_transaction, []
+
+    def be_beaten(transaction: Transaction) -> Table:
+        if not appends(transaction):
+            return commit(transaction)
+        tries.append(1)
+        raise CommitFailedException("another run was faster")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit_transaction", be_beaten)
+        with pytest.raises(CommitFailedException):
+            enter(place, "run-1")
+
+    lying, named = files_of(place)
+    assert len(tries) == 3
+    assert lying - named != set()
+    assert leases(place) == ["ledger-run-1.json"]
+    with claim_lake(place, "run-2", [Partition("R", "CO", 0)], [TOTAL]):
+        pass
+    lying, named = files_of(place)
+    assert lying == named
+    assert leases(place) == []
+    assert [row["run_id"] for row in read_runs(place)] == ["run-0"]
+
+
+def test_sweep_of_a_run_never_takes_its_ledger_entry_along(
+    place: CatalogLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that failed is swept by others while it still writes its entry."""
+    commit = Transaction.commit_transaction
+
+    def be_swept(transaction: Transaction) -> Table:
+        table = open_catalog(place).load_table((place.database, "runs"))
+        assert sweep_run(table, "run-1", ()) == ()
+        return commit(transaction)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit_transaction", be_swept)
+        enter(place, "run-1")
+
+    assert [row["run_id"] for row in read_runs(place)] == ["run-1"]
+
+
+def test_entry_killed_between_staging_and_commit_is_swept_by_the_next_run(
+    place: CatalogLocation,
+) -> None:
+    enter(place, "run-0")
+    program = (
+        "import os, signal, sys\n"
+        "from pyiceberg.table import Transaction\n"
+        "from tests.lake.test_ledger import appends, enter, place_of\n"
+        "commit = Transaction.commit_transaction\n"
+        "def die(transaction):\n"
+        "    if appends(transaction):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return commit(transaction)\n"
+        "Transaction.commit_transaction = die\n"
+        "enter(place_of(sys.argv[1]), 'run-1')\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(place.uri)], cwd=PROJECT, timeout=60, check=False
+    )
+    assert killed.returncode == -9
+    lying, named = files_of(place)
+    assert len(lying - named) == 3  # rows, manifest, list of manifests
+    assert leases(place) == ["ledger-run-1.json"]
+
+    with claim_lake(place, "run-2", [Partition("R", "CO", 0)], [TOTAL]):
+        pass
+
+    lying, named = files_of(place)
+    assert lying == named
+    assert leases(place) == []
+    enter(place, "run-2")
+    assert [row["run_id"] for row in read_runs(place)] == ["run-2", "run-0"]
+
+
+def place_of(uri: str) -> CatalogLocation:
+    """The place of this test's SQLite file, for a process of its own."""
+    root = Path(uri.removeprefix("sqlite:///")).parents[1]
+    warehouse_uri = f"file://{root / 'warehouse'}"
+    return CatalogLocation("sql", "oedi", "eulp", warehouse_uri, uri=uri)
+
+
+def test_eight_processes_at_once_lose_no_row_and_double_none(
+    place: CatalogLocation, tmp_path: Path
+) -> None:
+    program = (
+        "import sys, time, pathlib\n"
+        "from tests.lake.test_ledger import enter, place_of\n"
+        "uri, name, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])\n"
+        "(folder / f'ready-{name}').touch()\n"
+        "while not (folder / 'go').exists():\n"
+        "    time.sleep(0.005)\n"
+        "for at in range(2):\n"
+        "    enter(place_of(uri), f'run-{name}-{at}', ['a', 'b'])\n"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(place.uri), str(at), str(tmp_path)],
+            cwd=PROJECT,
+            stderr=subprocess.PIPE,
+        )
+        for at in range(PROCESSES)
+    ]
+    try:
+        deadline = time.monotonic() + START_LIMIT_S
+        while len(list(tmp_path.glob("ready-*"))) < PROCESSES and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (tmp_path / "go").touch()
+        ended = [process.communicate(timeout=START_LIMIT_S)[1].decode() for process in running]
+    finally:
+        for process in running:
+            process.kill()
+
+    assert [process.returncode for process in running] == [0] * PROCESSES, ended
+    ids = sorted(f"run-{name}-{at}" for name in range(PROCESSES) for at in range(2))
+    assert sorted(str(row["run_id"]) for row in read_runs(place)) == ids
+    keys = sorted((str(row["run_id"]), row["key"]) for row in read_discrepancies(place))
+    assert keys == sorted((run_id, key) for run_id in ids for key in ("a", "b"))
+    for table in ("runs", "discrepancies"):
+        lying, named = files_of(place, table)
+        assert lying == named
+
+
+def test_first_seen_is_the_earliest_of_each_thing(place: CatalogLocation) -> None:
+    early, late = datetime(2026, 1, 1), datetime(2026, 2, 1)
+    with open_ledger(place, "run-0") as ledger:
+        assert ledger.first_seen({"2024_comstock"}) == {}
+    for run_id, seen in (("run-1", late), ("run-2", early)):
+        with open_ledger(place, run_id) as ledger:
+            rows = [
+                discrepancy_of(run_id, "a", seen),
+                discrepancy_of(run_id, "n", seen, state=None),
+                discrepancy_of(run_id, "z", seen, release="2022_resstock"),
+            ]
+            ledger.append(discrepancies_definition(), rows)
+
+    with open_ledger(place, "run-3") as ledger:
+        assert ledger.first_seen({"2024_comstock"}) == {
+            ("2024_comstock", "CO", 0, "a", "truncated"): early,
+            ("2024_comstock", None, 0, "n", "truncated"): early,
+        }
+        assert ledger.first_seen(()) == {}
+
+
+def test_read_discrepancies_takes_a_run_and_a_reason_as_values(place: CatalogLocation) -> None:
+    enter(place, "run-1", ["a"])
+    enter(place, "run-2", ["a", "b"])
+
+    assert len(read_discrepancies(place, run_id="run-2")) == 2
+    assert len(read_discrepancies(place, run_id="run-2", reason="truncated")) == 2
+    assert read_discrepancies(place, reason="not_found") == []
+    assert read_discrepancies(place, run_id="x' OR '1'='1") == []
+
+
+def test_read_without_a_ledger_says_what_to_do(place: CatalogLocation) -> None:
+    for read in (read_runs, read_discrepancies):
+        with pytest.raises(PublishError, match="run `oedi-spark run` first"):
+            read(place)
+    assert not Path(str(place.uri).removeprefix("sqlite:///")).exists()
+    open_catalog(place)
+    for read in (read_runs, read_discrepancies):
+        with pytest.raises(PublishError, match="run `oedi-spark run` first"):
+            read(place)
+
+
+def test_read_discrepancies_before_any_run_had_one_is_empty(place: CatalogLocation) -> None:
+    enter(place, "run-1")
+
+    assert read_discrepancies(place) == []
+
+
+def test_catalog_that_fails_is_told_as_a_ledger_that_cannot_be_read(
+    place: CatalogLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(place, "run-1")
+
+    def fail(_: Catalog, __: object) -> Table:
+        raise ConnectionError("no route to the catalog")
+
+    monkeypatch.setattr("pyiceberg.catalog.sql.SqlCatalog.load_table", fail)
+
+    with pytest.raises(
+        PublishError, match=r"the ledger cannot be read \(ConnectionError: no route"
+    ):
+        read_runs(place)
+
+
+def test_lease_of_an_entry_claims_no_partition_and_refuses_nobody(place: CatalogLocation) -> None:
+    with open_ledger(place, "run-1"):
+        (lease,) = LeaseBook(place.database_uri).others("run-2")
+        assert (lease.run_id, lease.partitions) == (ledger_claim("run-1"), frozenset())
+        assert lease.is_alive(time.time())
+        with claim_lake(place, "run-2", [Partition("R", "CO", 0)], [TOTAL]):
+            pass
+        assert leases(place) == ["ledger-run-1.json"]
