@@ -19,6 +19,7 @@ from oedi_spark.config_sections import (
     CatalogConfig,
     JobConfig,
     KeyPath,
+    MaintenanceConfig,
     Section,
     Settings,
     SourceConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "PUBLIC_BUCKET",
     "CatalogConfig",
     "JobConfig",
+    "MaintenanceConfig",
     "RunConfig",
     "Settings",
     "SourceConfig",
@@ -55,6 +57,7 @@ class RunConfig(Section):
     source: SourceConfig = Field(default_factory=SourceConfig, validate_default=True)
     catalog: CatalogConfig = Field(default_factory=CatalogConfig, validate_default=True)
     settings: Settings = Field(default_factory=Settings)
+    maintenance: MaintenanceConfig = Field(default_factory=MaintenanceConfig)
 
     @property
     def src_is_local(self) -> bool:
@@ -135,6 +138,16 @@ class RunConfig(Section):
             _require_apart(catalog.warehouse_dir, info.data["output_dir"])
         return catalog
 
+    @field_validator("maintenance")
+    @classmethod
+    def _fit_files(cls, maintenance: MaintenanceConfig, info: ValidationInfo) -> MaintenanceConfig:
+        small, settings = maintenance.small_file_bytes, info.data.get("settings")
+        is_set = "small_file_bytes" in maintenance.model_fields_set
+        if is_set and isinstance(settings, Settings) and 2 * small > settings.target_file_bytes:
+            way_out = f"at most half of settings.target_file_bytes ({settings.target_file_bytes})"
+            raise ValueError(f"small_file_bytes {small} is too large; write {way_out}")
+        return maintenance
+
 
 def _require_apart(warehouse: str, output: str) -> None:
     """Refuse a folder of tables that a crawler of the landed copies, or an expiry, would reach."""
@@ -198,7 +211,7 @@ def _override(document: Mapping[str, object], given: Mapping[str, object]) -> di
 def _describe(error: ErrorDetails, given: Mapping[str, object]) -> str:
     loc = error["loc"]
     sections: dict[int | str, type[Section]] = {"job_specific": JobConfig, "source": SourceConfig}
-    sections |= {"catalog": CatalogConfig, "settings": Settings}
+    sections |= {"catalog": CatalogConfig, "settings": Settings, "maintenance": MaintenanceConfig}
     section = sections.get(loc[0], RunConfig) if len(loc) > 1 else RunConfig
     if loc[-1] in given and (len(loc) == 1 or loc[0] == "job_specific"):
         error = {**error, "loc": (f"{loc[-1]} override",)}

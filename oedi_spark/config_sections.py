@@ -295,6 +295,8 @@ class Settings(Section):
     read_ahead_files: Annotated[_Int, Field(ge=1, le=64)] = 4
     engine: Literal["arrow", "window"] = "arrow"
     """What rolls the series up: this package's own code, or Spark's window functions."""
+    usd_per_core_hour: Annotated[_Float, Field(ge=0)] | None = None
+    """The price that the ledger estimates a run's cost by. None: it estimates none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -307,3 +309,18 @@ class Settings(Section):
     @classmethod
     def _raise_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+
+class MaintenanceConfig(Section):
+    """What `oedi-spark maintain` keeps, and which files it finds too small."""
+
+    snapshot_retention_days: Annotated[_Float, Field(ge=0, le=3650)] = 5.0
+    """A snapshot that is older goes, unless a branch or a tag names it."""
+    snapshots_to_keep: Annotated[_Int, Field(ge=1, le=10_000)] = 3
+    """So many of the newest stay, however old they are."""
+    orphan_age_days: Annotated[_Float, Field(ge=1, le=3650)] = 3.0
+    """A file that no snapshot names goes when it is older; longer than the longest run."""
+    small_file_bytes: Annotated[_Int, Field(ge=1)] = 32 * 1024 * 1024
+    """A file below this is small. At most half of `settings.target_file_bytes`."""
+    compaction_min_files: Annotated[_Int, Field(ge=2, le=100_000)] = 5
+    """A partition with so many small files is compacted."""

@@ -121,6 +121,14 @@ def test_load_config_minimal_yaml_has_the_documented_defaults(tmp_path: Path) ->
             "row_group_buildings": 12,
             "read_ahead_files": 4,
             "engine": "arrow",
+            "usd_per_core_hour": None,
+        },
+        "maintenance": {
+            "snapshot_retention_days": 5.0,
+            "snapshots_to_keep": 3,
+            "orphan_age_days": 3.0,
+            "small_file_bytes": 32 * 1024 * 1024,
+            "compaction_min_files": 5,
         },
     }
 
@@ -619,6 +627,9 @@ def test_run_config_warehouse_is_apart_from_the_output_where_it_is_named(
         {"log_filename": ".."},
         {"log_filename": "a/b.log"},
         {"engine": "polars"},
+        {"usd_per_core_hour": -0.01},
+        {"usd_per_core_hour": "inf"},
+        {"usd_per_core_hour": True},
     ],
 )
 def test_settings_value_out_of_bounds_is_refused(settings: dict[str, object]) -> None:
@@ -738,3 +749,20 @@ def test_run_config_any_text_that_is_accepted_has_no_parent_and_no_control(
     assert ".." not in text.split("/")
     assert text.isprintable()
     assert not set(text) & set("'\"\\`$;|&<>?#%~")
+
+
+@pytest.mark.parametrize(
+    "maintenance",
+    [
+        {"snapshot_retention_days": -1},
+        {"snapshots_to_keep": 0},
+        {"orphan_age_days": 0.5},
+        {"compaction_min_files": 1},
+        {"keep": 1},
+    ],
+)
+def test_maintenance_value_that_would_lose_files_is_refused(maintenance: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        build_run(maintenance=maintenance)
+
+    assert [error["loc"] for error in caught.value.errors()] == [("maintenance", *maintenance)]

@@ -1,0 +1,126 @@
+"""`oedi-spark maintain`, and the arguments that `spark_jobs/maintain.py` gets from Glue."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oedi_spark.cli_options import ConfigOption
+from oedi_spark.config import load_config_with_notes
+from oedi_spark.contracts_maintenance import MaintenanceStep
+from oedi_spark.errors import ConfigError
+from oedi_spark.job_arguments import parse_job_arguments
+from oedi_spark.log import configure_logs, get_logger
+
+_SWITCHES = {"--dry-run": "--dry-run", "--dry_run": "--dry-run", "--json": "--json"}
+_LISTS = {"--only": "--only", "--table": "--table"}
+_TRUE, _FALSE = ("", "true", "1", "yes"), ("false", "0", "no")
+
+_log = get_logger(__name__)
+
+
+def maintain(
+    config: ConfigOption,
+    output_dir: Annotated[str | None, typer.Option(help="Replaces output_dir.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; name what would be changed.")
+    ] = False,
+    table: Annotated[list[str] | None, typer.Option(help="Only this table; repeatable.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only these: compaction,expiry,orphans,metadata.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Compact the tables, expire old snapshots, remove what nothing names.
+
+    oedi-spark maintain --config conf/local.yaml --dry-run
+    """
+    loaded, notes = load_config_with_notes(config, {"output_dir": output_dir})
+    configure_logs(
+        level=loaded.settings.logging_level,
+        file=Path(loaded.settings.log_dir) / loaded.settings.log_filename,
+        as_json=loaded.settings.log_format == "json",
+    )
+    for note in notes:
+        _log.warning("config", note=note)
+    from oedi_spark import maintenance  # a second of imports
+    from oedi_spark.lake.owned import TABLES
+
+    report = maintenance.maintain(
+        loaded,
+        tables=_known("--table", table or (), TABLES),
+        steps=[MaintenanceStep(each) for each in _known_steps(only)],
+        is_dry_run=dry_run,
+    )
+    typer.echo(maintenance.as_json(report) if as_json else maintenance.as_text(report))
+
+
+def _known_steps(only: str | None) -> tuple[str, ...]:
+    every = [str(each) for each in MaintenanceStep]
+    wanted = [each.strip() for each in (only or "").split(",") if each.strip()]
+    return _known("--only", wanted or every, every)
+
+
+def _known(option: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    faults = []
+    for each in wanted:
+        if each not in known:
+            near = difflib.get_close_matches(each, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            faults.append(f"{each.encode('unicode_escape').decode()[:60]} is not known; {hint}")
+    if faults:
+        raise ConfigError(option, faults)
+    return tuple(wanted)
+
+
+def maintenance_command(arguments: Sequence[str]) -> list[str]:
+    """What a shell or Glue passed to the script, as arguments of `oedi-spark`.
+
+    Glue has no switches: there `--dry-run` is `true` or `false`, and a list one text with commas.
+
+    Raises:
+        ConfigError: With every fault: an argument nobody knows, or one that only a run has.
+    """
+    command, rest = ["maintain"], []
+    for name, value, was in _pairs(arguments):
+        if name in _SWITCHES:
+            command += [_SWITCHES[name]] if _is_on(name, value) else []
+        elif name in _LISTS:
+            parts = [each.strip() for each in value.split(",") if each.strip()]
+            values = parts if name == "--table" else [",".join(parts)] if parts else []
+            command += [f"{_LISTS[name]}={each}" for each in values]
+        else:
+            rest += was
+    parsed = parse_job_arguments(rest)
+    if parsed.wants_help:
+        return ["maintain", "--help"]
+    strays = sorted(parsed.ours.keys() - {"--config", "--output-dir"})
+    if strays:
+        fault = "is of a run; maintenance takes whole tables: remove it, or name one by --table"
+        raise ConfigError("the job's arguments", [f"{name} {fault}" for name in strays])
+    return command + [f"{name}={value}" for name, value in parsed.ours.items()]
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Each argument's name and value, and how it was written."""
+    at = 0
+    while at < len(arguments):
+        was = [arguments[at]]
+        name, joined, value = was[0].partition("=")
+        follows = at + 1 < len(arguments) and not arguments[at + 1].startswith("--")
+        if name.startswith("--") and not joined and follows:
+            value = arguments[at + 1]
+            was.append(value)
+        yield name, value.strip(), was
+        at += len(was)
+
+
+def _is_on(name: str, value: str) -> bool:
+    if value.lower() not in _TRUE + _FALSE:
+        shown = value.encode("unicode_escape").decode()[:60]
+        raise ConfigError("the job's arguments", [f"{name} is {shown!r}; write true or false"])
+    return value.lower() in _TRUE
