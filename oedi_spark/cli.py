@@ -16,8 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from oedi_spark import __version__, config_json
+from oedi_spark.cli_aws import aws_app
 from oedi_spark.cli_columns import columns
 from oedi_spark.cli_doctor import doctor
+from oedi_spark.cli_ledger import discrepancies, runs
+from oedi_spark.cli_maintain import maintain, maintenance_command
 from oedi_spark.cli_options import ConfigOption
 from oedi_spark.cli_releases import releases_app
 from oedi_spark.config import RunConfig, load_config_with_notes
@@ -25,6 +28,7 @@ from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError, OediSparkError
 from oedi_spark.job_arguments import JobArguments, parse_job_arguments
 from oedi_spark.log import configure_logs, get_logger
+from oedi_spark.run_properties import origin_of, with_run_properties
 from oedi_spark.session import start_in_background, submit_environment
 from oedi_spark.source.layout import ReleaseFolder
 
@@ -41,8 +45,12 @@ app = typer.Typer(
 config_app = typer.Typer(help="Check and convert configs.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(releases_app, name="releases")
+app.add_typer(aws_app, name="aws")
 app.command()(columns)
 app.command()(doctor)
+app.command()(maintain)
+app.command()(runs)
+app.command()(discrepancies)
 
 _log = get_logger(__name__)
 
@@ -85,7 +93,14 @@ def run_job(arguments: Sequence[str], spark: Future[SparkSession]) -> int:
     return _guarded(lambda: _invoke_job(parse_job_arguments(arguments), spark))
 
 
-def _invoke_job(parsed: JobArguments, spark: Future[SparkSession]) -> int:
+def run_maintenance(arguments: Sequence[str]) -> int:
+    """What `spark_jobs/maintain.py` starts: `oedi-spark maintain`; see `run_job`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    return _guarded(lambda: _invoke(maintenance_command(arguments)))
+
+
+def _invoke_job(given: JobArguments, spark: Future[SparkSession]) -> int:
+    parsed = with_run_properties(given)
     return _invoke(["run", *parsed.as_command()], _Job(spark, parsed.run))
 
 
@@ -121,7 +136,7 @@ def run(
         _log.info("started by Glue", **job.run_properties)
     from oedi_spark import pipeline  # a second of imports, while Spark starts
 
-    summary = pipeline.run(loaded, job.spark)
+    summary = pipeline.run(loaded, job.spark, origin=origin_of(job.run_properties))
     typer.echo(summary.as_text())
     raise typer.Exit(summary.exit_code)
 

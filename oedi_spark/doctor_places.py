@@ -46,7 +46,6 @@ def place_checks(config: RunConfig) -> tuple[Check, ...]:
     reach = "check src_bucket, base_partition, source.endpoint_url and the rights to list"
     is_for_source = not config.src_is_local and not config.source.anonymous
     log_uri = f"file://{Path(config.settings.log_dir).absolute()}"
-    access = _impatient(output_access(config))
     return (
         Check(
             "credentials",
@@ -56,36 +55,39 @@ def place_checks(config: RunConfig) -> tuple[Check, ...]:
         ),
         Check("source", source, lambda: check_source(config), reach),
         Check("releases", source, lambda: check_releases(config), reach),
-        Check(
-            "output",
-            publish,
-            lambda: check_writable(output_uri(config), access),
-            "check output_dir and the rights to write, read and delete there",
-        ),
-        Check(
-            "warehouse",
-            publish,
-            lambda: check_writable(catalog_location(config).warehouse_uri, access),
-            "check catalog.warehouse_dir and the rights to write, read and delete there",
-        ),
-        Check(
-            "catalog",
-            publish,
-            lambda: check_catalog(config),
-            "check catalog in the config and the rights to it",
-        ),
-        Check(
-            "leases",
-            publish,
-            lambda: check_leases(config),
-            "check output_dir, catalog.warehouse_dir and the rights to list them",
-        ),
+        *_publishing_checks(config),
         Check(
             "log folder",
             log,
             lambda: check_writable(log_uri),
             "set settings.log_dir to a folder that can be written",
         ),
+    )
+
+
+def _publishing_checks(config: RunConfig) -> tuple[Check, ...]:
+    """The checks of what a run writes to, each with what to do about it."""
+    access, rights = _impatient(output_access(config)), "the rights to write, read and delete there"
+    looks = {
+        "output": (
+            lambda: check_writable(output_uri(config), access),
+            f"check output_dir and {rights}",
+        ),
+        "warehouse": (
+            lambda: check_writable(catalog_location(config).warehouse_uri, access),
+            f"check catalog.warehouse_dir and {rights}",
+        ),
+        "catalog": (
+            lambda: check_catalog(config),
+            "check catalog in the config and the rights to it",
+        ),
+        "leases": (
+            lambda: check_leases(config),
+            "check output_dir, catalog.warehouse_dir and the rights to list them",
+        ),
+    }
+    return tuple(
+        Check(name, PublishError.exit_code, look, advice) for name, (look, advice) in looks.items()
     )
 
 

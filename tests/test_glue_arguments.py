@@ -41,11 +41,8 @@ GLUE = [
     "iceberg",
     "--extra-py-files",
     "s3://code/a.py,s3://code/b.py",
-    "--WORKFLOW_NAME",
-    "nightly",
-    "--WORKFLOW_RUN_ID",
-    "wr_4",
 ]
+IN_A_WORKFLOW = [*GLUE, "--WORKFLOW_NAME", "nightly", "--WORKFLOW_RUN_ID", "wr_4"]
 
 
 def test_a_shells_arguments_are_those_of_the_command() -> None:
@@ -56,7 +53,9 @@ def test_a_shells_arguments_are_those_of_the_command() -> None:
 
 
 def test_of_glues_arguments_ours_are_taken_and_what_names_the_run_is_kept() -> None:
-    parsed = parse_job_arguments([*GLUE, "--config", "s3://code/run.yaml", "--state", "CO"])
+    parsed = parse_job_arguments(
+        [*IN_A_WORKFLOW, "--config", "s3://code/run.yaml", "--state", "CO"]
+    )
 
     assert parsed.as_command() == ("--config=s3://code/run.yaml", "--state=CO")
     assert parsed.run == {
@@ -137,8 +136,34 @@ def test_the_job_without_a_config_ends_with_2_and_names_it(
     assert "--config" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("half", "lacking"),
+    [
+        (["--WORKFLOW_NAME", "nightly"], "--WORKFLOW_RUN_ID"),
+        (["--WORKFLOW_RUN_ID", "wr_4"], "--WORKFLOW_NAME"),
+        (["--WORKFLOW_NAME", "nightly", "--WORKFLOW_RUN_ID", ""], "--WORKFLOW_RUN_ID"),
+    ],
+)
+def test_half_of_what_names_a_workflows_run_is_refused(
+    capsys: pytest.CaptureFixture[str], half: list[str], lacking: str
+) -> None:
+    never: Future[SparkSession] = Future()
+
+    assert cli.run_job([*GLUE, *half, "--config", "no.yaml"], never) == 2
+    error = capsys.readouterr().err
+    assert f"{lacking} is missing beside its other half" in error
+    assert "no.yaml" not in error
+
+
+def test_help_asks_no_workflow_for_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    never: Future[SparkSession] = Future()
+
+    assert cli.run_job([*IN_A_WORKFLOW, "--help"], never) == 0
+    assert "--upgrades" in capsys.readouterr().out
+
+
 def test_the_job_logs_what_glue_says_of_the_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     config = tmp_path / "run.yaml"
     config.write_text(
@@ -152,5 +177,5 @@ def test_the_job_logs_what_glue_says_of_the_run(
     assert cli.run_job([*GLUE, "--config", str(config)], never) == 3
 
     (line,) = [each for each in capsys.readouterr().err.splitlines() if "started by Glue" in each]
-    for said in ("job_run_id='jr_17'", "workflow_run_id='wr_4'", "workflow_name='nightly'"):
+    for said in ("job_run_id='jr_17'", "job_id='j_9f'", "job_name='oedi-hours'"):
         assert said in line

@@ -90,9 +90,10 @@ def test_exit_codes_are_distinct_and_documented() -> None:
         errors.QualityGateError,
         errors.PublishError,
         errors.SessionError,
+        errors.DeploymentError,
     ]
     codes = [errors.EXIT_COMPLETE, *(c.exit_code for c in classes), errors.EXIT_DISCREPANCIES]
-    assert codes == [0, 2, 3, 4, 5, 7, 6]
+    assert codes == [0, 2, 3, 4, 5, 7, 8, 6]
     readme = (PROJECT / "README.md").read_text("utf-8")
     for code in codes:
         assert re.search(rf"^\| {code} \|", readme, re.MULTILINE)
