@@ -1,0 +1,2 @@
+-- A name.
+SELECT 1

@@ -1,0 +1,2 @@
+-- Another view.
+CREATE OR REPLACE VIEW loads AS SELECT 1 AS one

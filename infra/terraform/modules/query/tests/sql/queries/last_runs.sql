@@ -1,0 +1,3 @@
+-- Which runs were there?
+-- Scans: all of runs.
+SELECT * FROM runs
