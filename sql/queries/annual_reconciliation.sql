@@ -5,7 +5,10 @@
 -- Scans: metadata, the chosen release, state and upgrade: bldg_id and one double per row
 -- Note: energies of one model, not weighted. Furthest apart first. Published figures are rounded
 -- Note: (docs/tables.md); null where the metadata has no such figure.
--- Note: fails where no loaded metadata has annual results (`basic` files have weighted ones only).
+-- Note: hour_count is the hours with a value; where that is not the whole year, the others are in the
+-- Note: difference.
+-- Note: fails while no loaded metadata has out_electricity_total_energy_consumption_kwh (`basic` files
+-- Note: have weighted results only).
 WITH hours AS (
   SELECT h.release, h.state, h.upgrade, h.bldg_id,
     SUM(h.out_electricity_total_energy_consumption_kwh) AS electricity_kwh,

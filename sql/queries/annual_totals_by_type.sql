@@ -4,13 +4,16 @@
 -- Scans: 3 measures: 126 kB a building in ComStock, 79 in ResStock
 -- Note: model_count is simulated models, represented_count the real buildings (ResStock: dwellings)
 -- Note: they stand for. kwh_per_ft2 leaves out buildings whose floor area is not known.
--- Note: missing_hours counts hours of a model without a value; they are missing in the sums.
+-- Note: missing_hours counts hours of a model without electricity or site energy; the sums lack them.
 WITH annual AS (
   SELECT h.release, h.state, h.upgrade, h.bldg_id,
     COALESCE(SUM(h.out_electricity_total_energy_consumption_kwh), 0) AS electricity_kwh,
     COALESCE(SUM(h.out_natural_gas_total_energy_consumption_kwh), 0) AS natural_gas_kwh,
     COALESCE(SUM(h.out_site_energy_total_energy_consumption_kwh), 0) AS site_energy_kwh,
-    COUNT(*) - COUNT(h.out_site_energy_total_energy_consumption_kwh) AS missing_hours
+    COUNT(*) - COUNT(
+      h.out_electricity_total_energy_consumption_kwh
+      + h.out_site_energy_total_energy_consumption_kwh
+    ) AS missing_hours
   FROM hourly h
   WHERE h.release = '2024_comstock_amy2018_release_1' -- choose release
     AND h.state = 'CO' -- choose state

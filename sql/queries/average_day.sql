@@ -7,10 +7,12 @@
 -- Note: and it is a holiday.
 -- Note: weekdays are those of the calendar in the stamps; TMY3 files have one of the publisher's choice.
 -- Note: kWh in an hour is the average power in kW.
+-- Note: missing_hours counts hours of a model without a value; they make the average too low.
 WITH by_hour AS (
   SELECT COALESCE(w.building_type, w.building_type_group, 'unknown') AS building_type,
     h.hour_start,
-    SUM(h.out_electricity_total_energy_consumption_kwh * w.weight) AS electricity_kwh
+    SUM(h.out_electricity_total_energy_consumption_kwh * w.weight) AS electricity_kwh,
+    COUNT(*) - COUNT(h.out_electricity_total_energy_consumption_kwh) AS missing_hours
   FROM hourly h
   JOIN building_weights w
     ON w.release = h.release
@@ -29,7 +31,8 @@ SELECT b.building_type,
   CASE WHEN day_of_week(b.hour_start) >= 6 THEN 'weekend' ELSE 'weekday' END AS day_kind,
   hour(b.hour_start) AS hour_est,
   AVG(b.electricity_kwh) AS electricity_kwh,
-  COUNT(b.electricity_kwh) AS day_count
+  COUNT(b.electricity_kwh) AS day_count,
+  SUM(b.missing_hours) AS missing_hours
 FROM by_hour b
 GROUP BY b.building_type,
   month(b.hour_start),

@@ -5,11 +5,17 @@
 -- Note: the county's state has to be the chosen one. Other buildings of the state may be read, too.
 -- Note: hour_start_est is the start of the hour in EST, for every state.
 -- Note: shapes of a handful of models say little: model_count tells.
+-- Note: missing_hours counts the models whose electricity or site energy has no value in the hour; the
+-- Note: sums are too low by theirs, and null if it is all of them. No gas is 0: no model may have it.
 SELECT h.hour_start AS hour_start_est,
-  COALESCE(SUM(h.out_electricity_total_energy_consumption_kwh * w.weight), 0) AS electricity_kwh,
+  SUM(h.out_electricity_total_energy_consumption_kwh * w.weight) AS electricity_kwh,
   COALESCE(SUM(h.out_natural_gas_total_energy_consumption_kwh * w.weight), 0) AS natural_gas_kwh,
-  COALESCE(SUM(h.out_site_energy_total_energy_consumption_kwh * w.weight), 0) AS site_energy_kwh,
-  COUNT(*) AS model_count
+  SUM(h.out_site_energy_total_energy_consumption_kwh * w.weight) AS site_energy_kwh,
+  COUNT(*) AS model_count,
+  COUNT(*) - COUNT(
+    h.out_electricity_total_energy_consumption_kwh
+    + h.out_site_energy_total_energy_consumption_kwh
+  ) AS missing_hours
 FROM hourly h
 JOIN building_weights w
   ON w.release = h.release

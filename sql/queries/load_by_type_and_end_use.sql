@@ -7,6 +7,8 @@
 -- Note: (district heating for cooling, since 2023) is in `other`, which is site energy less all named
 -- Note: rows; it holds the rounding, too. A fuel or end use that no model has counts as 0.
 -- Note: ResStock has other end uses: load_by_type_and_end_use_resstock.
+-- Note: missing_hours counts the building type's hours without site energy; where it is not 0, `other`
+-- Note: and the percentages are off.
 WITH annual AS (
   SELECT h.release, h.state, h.upgrade, h.bldg_id,
     SUM(h.out_electricity_cooling_energy_consumption_kwh) AS electricity_cooling,
@@ -28,7 +30,8 @@ WITH annual AS (
     SUM(h.out_district_heating_water_systems_energy_consumption_kwh) AS district_heating_water_systems,
     SUM(h.out_other_fuel_heating_energy_consumption_kwh) AS other_fuel_heating,
     SUM(h.out_other_fuel_water_systems_energy_consumption_kwh) AS other_fuel_water_systems,
-    SUM(h.out_site_energy_total_energy_consumption_kwh) AS site_energy_total
+    SUM(h.out_site_energy_total_energy_consumption_kwh) AS site_energy_total,
+    COUNT(*) - COUNT(h.out_site_energy_total_energy_consumption_kwh) AS missing_hours
   FROM hourly h
   WHERE h.release = '2024_comstock_amy2018_release_1' -- choose release
     AND h.state = 'CO' -- choose state
@@ -56,7 +59,8 @@ weighted AS (
     COALESCE(SUM(a.district_heating_water_systems * w.weight), 0) AS district_heating_water_systems,
     COALESCE(SUM(a.other_fuel_heating * w.weight), 0) AS other_fuel_heating,
     COALESCE(SUM(a.other_fuel_water_systems * w.weight), 0) AS other_fuel_water_systems,
-    COALESCE(SUM(a.site_energy_total * w.weight), 0) AS site_energy_total
+    COALESCE(SUM(a.site_energy_total * w.weight), 0) AS site_energy_total,
+    SUM(a.missing_hours) AS missing_hours
   FROM annual a
   JOIN building_weights w
     ON w.release = a.release
@@ -67,7 +71,8 @@ weighted AS (
   GROUP BY COALESCE(w.building_type, w.building_type_group, 'unknown')
 )
 SELECT t.building_type, e.fuel, e.end_use, e.energy_kwh,
-  100 * e.energy_kwh / NULLIF(t.site_energy_total, 0) AS percent_of_site_energy
+  100 * e.energy_kwh / NULLIF(t.site_energy_total, 0) AS percent_of_site_energy,
+  t.missing_hours
 FROM weighted t
 CROSS JOIN UNNEST(ARRAY[
   ROW('electricity', 'cooling', t.electricity_cooling),

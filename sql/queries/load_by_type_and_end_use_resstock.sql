@@ -8,6 +8,8 @@
 -- Note: named rows. The 2021 releases call many of them otherwise; see data_dictionary.
 -- Note: pv is generation, counts in no total and is left out of `other`.
 -- Note: a fuel or end use that no model has counts as 0.
+-- Note: missing_hours counts the building type's hours without site energy; where it is not 0, `other`
+-- Note: and the percentages are off.
 WITH annual AS (
   SELECT h.release, h.state, h.upgrade, h.bldg_id,
     SUM(h.out_electricity_ceiling_fan_energy_consumption_kwh) AS electricity_ceiling_fan,
@@ -47,7 +49,8 @@ WITH annual AS (
     SUM(h.out_fuel_oil_heating_energy_consumption_kwh) AS fuel_oil_heating,
     SUM(h.out_fuel_oil_hot_water_energy_consumption_kwh) AS fuel_oil_hot_water,
     SUM(h.out_electricity_pv_energy_consumption_kwh) AS electricity_pv,
-    SUM(h.out_site_energy_total_energy_consumption_kwh) AS site_energy_total
+    SUM(h.out_site_energy_total_energy_consumption_kwh) AS site_energy_total,
+    COUNT(*) - COUNT(h.out_site_energy_total_energy_consumption_kwh) AS missing_hours
   FROM hourly h
   WHERE h.release = '2022_resstock_amy2018_release_1' -- choose release
     AND h.state = 'CO' -- choose state
@@ -93,7 +96,8 @@ weighted AS (
     COALESCE(SUM(a.fuel_oil_heating * w.weight), 0) AS fuel_oil_heating,
     COALESCE(SUM(a.fuel_oil_hot_water * w.weight), 0) AS fuel_oil_hot_water,
     COALESCE(SUM(a.electricity_pv * w.weight), 0) AS electricity_pv,
-    COALESCE(SUM(a.site_energy_total * w.weight), 0) AS site_energy_total
+    COALESCE(SUM(a.site_energy_total * w.weight), 0) AS site_energy_total,
+    SUM(a.missing_hours) AS missing_hours
   FROM annual a
   JOIN building_weights w
     ON w.release = a.release
@@ -104,7 +108,8 @@ weighted AS (
   GROUP BY COALESCE(w.building_type, w.building_type_group, 'unknown')
 )
 SELECT t.building_type, e.fuel, e.end_use, e.energy_kwh,
-  100 * e.energy_kwh / NULLIF(t.site_energy_total, 0) AS percent_of_site_energy
+  100 * e.energy_kwh / NULLIF(t.site_energy_total, 0) AS percent_of_site_energy,
+  t.missing_hours
 FROM weighted t
 CROSS JOIN UNNEST(ARRAY[
   ROW('electricity', 'ceiling_fan', t.electricity_ceiling_fan),

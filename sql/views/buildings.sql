@@ -4,6 +4,8 @@
 -- Note: one row per release, state, upgrade and bldg_id; filter on the first three.
 -- Note: county_gisjoin is null where the model counts in several counties (ComStock from 2024 R2 on);
 -- Note: totals by county come from monthly_load_by_county, never from this column.
+-- Note: cannot be made, and fails, while no loaded metadata has applicability; is_applicable is null
+-- Note: where the partition's metadata has not.
 CREATE OR REPLACE VIEW buildings AS
 WITH places AS (
   SELECT w.release, w.state, w.upgrade, w.bldg_id,

@@ -4,6 +4,9 @@
 -- Note: the dimension of a Power BI model: scenario_key stands in the other views, too.
 -- Note: a partition that was loaded without weights by state is not here, as it counts in no total.
 -- Note: applicable_model_count is of upgrades; in a baseline it says nothing.
+-- Note: upgrade_name is in_upgrade_name as published. In ComStock 2025 R2 (both weather years) it is
+-- Note: wrong for two upgrades: the names of packages 55 and 58 are swapped in the files.
+-- Note: cannot be made, and fails, while no loaded metadata has applicability and in_upgrade_name.
 CREATE OR REPLACE VIEW scenarios AS
 WITH names AS (
   SELECT m.release, m.state, m.upgrade,

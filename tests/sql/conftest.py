@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMSTOCK = ReleaseFolder("2024", "comstock_amy2018_release_1")
 MANY_COUNTIES = ReleaseFolder("2024", "comstock_amy2018_release_2")
 RESSTOCK = ReleaseFolder("2022", "resstock_amy2018_release_1")
-TABLES = ("hourly", "metadata", "building_weights", "columns")
+TABLES = ("hourly", "metadata", "building_weights", "columns", "runs", "discrepancies")
 
 
 @pytest.fixture(scope="session")
@@ -157,3 +157,10 @@ def three_runs(
             connection.register(name, table)
         keys = tuple(str(path.relative_to(root / "lake")) for path in files)
         yield ThreeRuns(connection, tuple(run_ids), keys)
+
+
+@pytest.fixture
+def by_hand() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with no table yet."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        yield connection

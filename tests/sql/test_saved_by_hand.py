@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from tests.sql.saved_sql import Rows, run
-
-PLACE: dict[str, Any] = {"release": "2024_comstock_amy2018_release_1", "state": "CO"}
-ENERGIES = ("electricity", "natural_gas", "site_energy")
-Hour = tuple[int, int, str, tuple[float | None, float | None, float | None]]
-
-
-@pytest.fixture
-def by_hand() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 1}) as connection:
-        yield connection
-
-
-def register_hours(connection: duckdb.DuckDBPyConnection, hours: list[Hour]) -> None:
-    """`hourly` of (upgrade, building, start, (electricity, gas, site))."""
-    rows: Rows = [
-        PLACE
-        | {"upgrade": upgrade, "bldg_id": bldg_id, "hour_start": datetime.fromisoformat(start)}
-        | {
-            f"out_{energy}_total_energy_consumption_kwh": value
-            for energy, value in zip(ENERGIES, values, strict=True)
-        }
-        for upgrade, bldg_id, start, values in hours
-    ]
-    schema = pa.schema(
-        [
-            ("release", pa.string()),
-            ("state", pa.string()),
-            ("upgrade", pa.int32()),
-            ("bldg_id", pa.int64()),
-            ("hour_start", pa.timestamp("us")),
-            *((f"out_{each}_total_energy_consumption_kwh", pa.float64()) for each in ENERGIES),
-        ]
-    )
-    connection.register("hourly", pa.Table.from_pylist(rows, schema=schema))
-
-
-def register_weights(
-    connection: duckdb.DuckDBPyConnection,
-    weights: list[tuple[int, str, str, int, float, float | None]],
-) -> None:
-    """`building_weights` of (upgrade, kind, geography, building, weight, floor area)."""
-    rows: Rows = [
-        PLACE
-        | {
-            "upgrade": upgrade,
-            "geography_kind": kind,
-            "geography": geography,
-            "bldg_id": bldg_id,
-            "weight": weight,
-            "building_type": "SmallOffice",
-            "building_type_group": "Office",
-            "floor_area_ft2": area,
-        }
-        for upgrade, kind, geography, bldg_id, weight, area in weights
-    ]
-    connection.register("building_weights", pa.Table.from_pylist(rows))
+from tests.sql.rows_by_hand import PLACE, register_days, register_hours, register_weights
+from tests.sql.saved_sql import run
 
 
 def test_average_day_of_february_of_a_leap_year_has_its_29th_among_the_weekdays(
@@ -82,18 +25,25 @@ def test_average_day_of_february_of_a_leap_year_has_its_29th_among_the_weekdays(
             (0, 1, "2012-02-05T07:00", (64.0, None, 64.0)),
             (0, 1, "2012-02-29T08:00", (128.0, None, 128.0)),
             (0, 1, "2012-01-01T07:00", (1024.0, None, 1024.0)),
+            (0, 2, "2012-02-28T07:00", (None, None, None)),
+            (0, 2, "2012-02-29T07:00", (None, None, None)),
         ],
     )
     register_weights(
-        by_hand, [(0, "state", "CO", 1, 2.0, 10.0), (0, "county", "G0800310", 1, 2.0, 10.0)]
+        by_hand,
+        [
+            (0, "state", "CO", 1, 2.0, 10.0),
+            (0, "county", "G0800310", 1, 2.0, 10.0),
+            (0, "state", "CO", 2, 4.0, 10.0),
+        ],
     )
 
     rows = run(by_hand, "average_day")
 
     assert [tuple(row.values()) for row in rows] == [
-        ("SmallOffice", 2, "weekday", 7, 4.0, 2),
-        ("SmallOffice", 2, "weekday", 8, 256.0, 1),
-        ("SmallOffice", 2, "weekend", 7, 80.0, 2),
+        ("SmallOffice", 2, "weekday", 7, 4.0, 2, 2),
+        ("SmallOffice", 2, "weekday", 8, 256.0, 1, 0),
+        ("SmallOffice", 2, "weekend", 7, 80.0, 2, 0),
     ]
 
 
@@ -113,7 +63,8 @@ def test_peak_day_is_told_by_the_highest_hour_not_by_the_most_energy(
             (0, bldg_id, f"{day}T{hour:02d}:00", (value, 0.0, value))
             for day, hours in loads.items()
             for bldg_id, values in enumerate(hours, 1)
-            for hour, value in zip((0, 23), values, strict=True)
+            for hour in range(24)
+            for value in (values[hour == 23],)
         ],
     )
     register_weights(by_hand, [(0, "state", "CO", 1, 10.0, None), (0, "state", "CO", 2, 1.0, None)])
@@ -122,10 +73,38 @@ def test_peak_day_is_told_by_the_highest_hour_not_by_the_most_energy(
 
     third, first = datetime(2018, 7, 3).date(), datetime(2018, 7, 1).date()
     assert [tuple(row.values()) for row in rows] == [
-        ("peak", third, 0, 0.0, False),
-        ("peak", third, 23, 92.0, True),
-        ("minimum peak", first, 0, 41.0, True),
-        ("minimum peak", first, 23, 40.0, False),
+        *(("peak", third, hour, 0.0, False, 0) for hour in range(23)),
+        ("peak", third, 23, 92.0, True, 0),
+        *(("minimum peak", first, hour, 41.0, True, 0) for hour in range(23)),
+        ("minimum peak", first, 23, 40.0, False, 0),
+    ]
+
+
+def test_peak_day_of_the_minimum_is_none_that_lacks_values_of_some_buildings(
+    by_hand: duckdb.DuckDBPyConnection,
+) -> None:
+    # Building 3 never has electricity. On the second, building 2 lacks all its hours; on the third,
+    # all lack one hour; the fourth has 23 rows: each would be the minimum, yet the first is.
+    nothing: list[float | None] = [None] * 24
+    register_days(
+        by_hand,
+        {
+            "2018-07-01": ([4.0] * 24, [5.0] * 24, nothing),
+            "2018-07-02": ([1.0] * 24, nothing, nothing),
+            "2018-07-03": ([2.0] * 23 + [None], [2.0] * 23 + [None], nothing),
+            "2018-07-04": ([0.5] * 23, [0.5] * 23, nothing[1:]),
+            "2018-07-05": ([16.0] * 24, [None] * 12 + [1.0] * 12, nothing),
+        },
+    )
+
+    rows = run(by_hand, "peak_day")
+
+    first, fifth = datetime(2018, 7, 1).date(), datetime(2018, 7, 5).date()
+    # A day that lacks values still has the highest hour that is known.
+    assert [tuple(row.values()) for row in rows] == [
+        *(("peak", fifth, hour, 16.0, False, 2) for hour in range(12)),
+        *(("peak", fifth, hour, 17.0, True, 1) for hour in range(12, 24)),
+        *(("minimum peak", first, hour, 9.0, True, 1) for hour in range(24)),
     ]
 
 
@@ -159,40 +138,6 @@ def test_annual_totals_say_what_is_missing_and_divide_by_known_floor_area_only(
     }
 
 
-def test_upgrade_savings_leave_out_who_has_no_baseline_or_is_not_upgraded(
-    by_hand: duckdb.DuckDBPyConnection,
-) -> None:
-    register_hours(
-        by_hand,
-        [
-            (0, 1, "2018-01-01T00:00", (10.0, 4.0, 14.0)),
-            (1, 1, "2018-01-01T00:00", (5.0, None, 5.0)),
-            (0, 2, "2018-01-01T00:00", (64.0, None, 64.0)),
-            (1, 2, "2018-01-01T00:00", (64.0, None, 64.0)),
-            (1, 3, "2018-01-01T00:00", (128.0, None, 128.0)),
-        ],
-    )
-    register_weights(by_hand, [(1, "state", "CO", each, 2.0, None) for each in (1, 2, 3)])
-    tracts = [(1, True), (1, True), (2, False), (3, True)]
-    by_hand.register(
-        "metadata",
-        pa.Table.from_pylist(
-            [
-                PLACE | {"upgrade": 1, "bldg_id": bldg_id, "applicability": applies}
-                for bldg_id, applies in tracts
-            ]
-        ),
-    )
-
-    (row,) = run(by_hand, "upgrade_savings")
-
-    assert (row["model_count"], row["represented_count"]) == (1, 2.0)
-    assert (row["baseline_electricity_kwh"], row["electricity_saved_kwh"]) == (20.0, 10.0)
-    assert row["electricity_saved_percent"] == 50.0
-    assert (row["natural_gas_saved_kwh"], row["natural_gas_saved_percent"]) == (8.0, 100.0)
-    assert row["site_energy_saved_kwh"] == 18.0
-
-
 def test_load_duration_passes_over_hours_without_a_value(
     by_hand: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -210,12 +155,27 @@ def test_load_duration_passes_over_hours_without_a_value(
     rows = run(by_hand, "load_duration")
 
     assert [tuple(row.values())[2:] for row in rows] == [
-        (4.0, 25.0, 100.0),
-        (2.0, 50.0, 50.0),
-        (1.0, 75.0, 25.0),
-        (0.5, 100.0, 12.5),
+        (4.0, 25.0, 100.0, 0),
+        (2.0, 50.0, 50.0, 0),
+        (1.0, 75.0, 25.0, 0),
+        (0.5, 100.0, 12.5, 0),
     ]
     assert rows[0]["hour_start_est"] == start + timedelta(hours=1)
+
+
+def test_load_duration_of_equal_hours_is_one_share_and_tells_who_lacks_a_value(
+    by_hand: duckdb.DuckDBPyConnection,
+) -> None:
+    register_days(by_hand, {"2018-01-01": ([6.0, 4.0, 8.0], [2.0, 0.0, None])})
+
+    rows = run(by_hand, "load_duration")
+
+    shares = pytest.approx([200 / 3, 200 / 3, 100.0])
+    assert [row["percent_of_hours"] for row in rows] == shares
+    assert [
+        (row["load_rank"], row["electricity_kwh"], row["hour_start_est"].hour, row["missing_hours"])
+        for row in rows
+    ] == [(1, 8.0, 0, 0), (2, 8.0, 2, 1), (3, 4.0, 1, 0)]
 
 
 def test_open_discrepancies_keep_every_reason_that_the_latest_run_gave(

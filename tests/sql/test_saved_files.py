@@ -62,6 +62,18 @@ def test_a_file_has_a_title_and_says_what_it_scans(path: Path) -> None:
     assert ";" not in "".join(line for line in lines if not line.startswith("--"))
 
 
+@every_file
+def test_a_header_names_the_columns_of_metadata_that_may_not_be_there(path: Path) -> None:
+    # Those that a table of metadata has only if some loaded file has them.
+    text = path.read_text("utf-8")
+    named = {each.name for each in parse(text).find_all(exp.Column) if each.table == "m"}
+    optional = named - {key[0] for key in METADATA_KEYS}
+    notes = "\n".join(line for line in text.splitlines() if line.startswith("-- Note:"))
+    told = notes[notes.find("fails") :] if "fails" in notes else ""
+    assert {each for each in METADATA_COLUMNS if each in told} == optional
+    assert ("packages 55 and 58" in notes) == ("in_upgrade_name" in optional)
+
+
 @every_query
 def test_a_query_is_one_select_of_athena(path: Path) -> None:
     assert isinstance(parse(path.read_text("utf-8")), exp.Select)

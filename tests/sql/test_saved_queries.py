@@ -233,7 +233,8 @@ def test_county_totals_weigh_a_building_in_each_of_its_counties(
     for key, row in rows.items():
         county, kind = key
         assert row == pytest.approx(
-            expected[county, kind] | {"county_gisjoin": county, "building_type": kind}
+            expected[county, kind]
+            | {"county_gisjoin": county, "building_type": kind, "missing_hours": 0}
         )
     state = state_load(sql_lake, MANY).sum()
     assert sum(row["electricity_kwh"] for row in rows.values()) == pytest.approx(state)
@@ -270,7 +271,7 @@ def test_upgrade_savings_count_each_building_once_and_none_that_is_not_upgraded(
     assert set(rows) == {each.building_type for each in upgraded.values()}
     for kind, row in rows.items():
         mine = [each for each in upgraded.values() if each.building_type == kind]
-        assert row["model_count"] == len(mine)
+        assert (row["model_count"], row["buildings_left_out"]) == (len(mine), 0)
         assert row["represented_count"] == pytest.approx(sum(each.weight for each in mine))
         for name, column in (
             ("electricity", ELECTRICITY),
@@ -355,6 +356,16 @@ def test_run_discrepancies_are_those_of_the_last_run(three_runs: ThreeRuns) -> N
     assert [(row["run_id"], row["key"], row["reason"]) for row in rows] == [
         (three_runs.run_ids[2], three_runs.keys[0], "not_parquet")
     ]
+
+
+def test_discrepancies_of_a_ledger_after_a_clean_run_are_no_rows(
+    athena: duckdb.DuckDBPyConnection,
+) -> None:
+    (last,) = run(athena, "last_runs")
+
+    assert (last["exit_code"], last["files_lost"], last["discrepancy_count"]) == (0, 0, 0)
+    assert run(athena, "run_discrepancies") == []
+    assert run(athena, "open_discrepancies") == []
 
 
 def test_open_discrepancies_are_the_latest_finding_of_each_file_and_who_published_since(

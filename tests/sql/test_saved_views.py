@@ -180,3 +180,4 @@ def test_monthly_load_weighs_a_building_where_it_counts(
     assert set(found) == set(expected)
     for key, values in found.items():
         assert values == pytest.approx(expected[key])
+    assert {row["missing_hours"] for row in rows} == {0}
