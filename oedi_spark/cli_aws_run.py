@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oedi_spark.config import RunConfig, load_config_with_notes
-from oedi_spark.config_remote import is_remote
 from oedi_spark.errors import ConfigError, DeploymentError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def run_workflow(
     workflow: WorkflowOption = None,
     config: Annotated[
         str | None,
-        typer.Option(help="Of this run alone: a file, which is uploaded, or s3://bucket/key."),
+        typer.Option(help="Of this run alone: a file, or s3://bucket/key; a copy is uploaded."),
     ] = None,
     state: Annotated[str | None, typer.Option(help="Of every job: CO or '*'.")] = None,
     upgrades: Annotated[str | None, typer.Option(help="Of every job: '0,1-5' or '*'.")] = None,
@@ -66,7 +65,7 @@ def run_workflow(
     deployment = read_deployment(glue, name)
     source = config or deployment.default_config
     proved = _prove(source, deployment, state=state or None, upgrades=upgrades or None)
-    if config and not is_remote(config):
+    if config and not config.startswith(f"{deployment.runs_uri}/"):
         config = upload_config(
             client_of_command(context, "s3", region), config, deployment.runs_uri
         )
@@ -92,27 +91,28 @@ def client_of_command(context: typer.Context, service: str, region: str | None) 
 
 
 def _prove(source: str, deployment: Deployment, **overrides: str | None) -> RunConfig:
-    """The config as the job will read it: what is wrong with it is said here, for nothing."""
+    """The config as the job will read it: what is wrong with it is said here, for nothing.
+
+    Tables elsewhere than the deployment's would be out of reach of its upkeep, or of the role;
+    and once they were there, the deployed default would be refused.
+    """
     loaded, notes = load_config_with_notes(source, overrides)
     faults = []
-    for key, is_local in (
-        ("src_bucket", loaded.src_is_local),
-        ("output_dir", loaded.output_is_local),
+    if loaded.src_is_local:
+        fault = "src_bucket: is a folder of a machine, which a job on AWS does not have"
+        faults.append(f"{fault}; write a bucket")
+    for key, found, wanted in (
+        ("output_dir", loaded.output_root, deployment.output_uri),
+        ("catalog.warehouse_dir", loaded.warehouse_root, deployment.warehouse_uri),
+        ("catalog.type", loaded.catalog.type, "glue"),
+        ("catalog.database", loaded.catalog.database, deployment.database),
     ):
-        if is_local:
-            wanted = "a bucket" if key == "src_bucket" else "s3://bucket/prefix"
-            fault = f"{key}: is a folder of a machine, which a job on AWS does not have"
-            faults.append(f"{fault}; write {wanted}")
+        if found != wanted:
+            faults.append(f"{key}: is {found}; the deployment's is {wanted}, so write that")
     if faults:
         raise ConfigError(source, faults)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    if loaded.catalog.type == "glue" and loaded.catalog.database != deployment.database:
-        typer.echo(
-            f"note: catalog.database is {loaded.catalog.database}, that of the deployment is "
-            f"{deployment.database}; the job's role may have no right to it",
-            err=True,
-        )
     return loaded
 
 
@@ -136,7 +136,7 @@ class _Run:
         typer.echo(f"run  {self.run_id}")
         typer.echo(f"workflow  {links.workflow_run_link(region, self.workflow, self.run_id)}")
         typer.echo(f"job  {links.job_link(region, job)}")
-        typer.echo(f"logs  {links.logs_link(region, None, None)}")
+        typer.echo(f"logs  {links.logs_link(region, self.deployment.log_group_prefix, None)}")
         typer.echo(f"athena  {links.workgroup_link(region, self.deployment.workgroup)}")
 
     def follow(self, limit_s: float) -> RunView:
@@ -166,7 +166,8 @@ class _Run:
         if job and job.job_run_id and job.job_run_id != self._job_run_id:
             self._job_run_id = job.job_run_id
             typer.echo(f"job run  {links.job_run_link(self.region, job.name, job.job_run_id)}")
-            typer.echo(f"logs  {links.logs_link(self.region, job.log_group, job.job_run_id)}")
+            group = self.deployment.log_group_prefix
+            typer.echo(f"logs  {links.logs_link(self.region, group, job.job_run_id)}")
         states = (view.status, *(node.state for node in view.nodes))
         now_s = time.monotonic()
         if states == self._said and now_s - self._said_at_s < _SAY_AGAIN_AFTER_S:

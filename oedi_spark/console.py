@@ -8,5 +8,6 @@ from rich.console import Console
 
 
 def plain_console() -> Console:
-    """For tables that hold names from outside: no markup, and wide enough in a pipe."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 180)
+    """For tables that hold names from outside: shown as they are, and wide enough in a pipe."""
+    width = None if sys.stdout.isatty() else 180
+    return Console(markup=False, highlight=False, emoji=False, width=width)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-LOG_GROUP = "/aws-glue/jobs"
-"""Above `/error` and `/output`, when a job names no prefix of its own."""
-
 _HOSTS = (("us-gov-", "console.amazonaws-us-gov.com"), ("cn-", "console.amazonaws.cn"))
 
 
@@ -36,15 +33,15 @@ def job_run_link(region: str, job: str, job_run_id: str) -> str:
     return f"{_page(region, 'gluestudio')}#/job/{_part(job)}/run/{_part(job_run_id)}"
 
 
-def logs_link(region: str, log_group: str | None, job_run_id: str | None) -> str:
+def logs_link(region: str, log_group_prefix: str, job_run_id: str | None) -> str:
     """Where a job logs. Since Glue 5 all that it says is in the group `error`.
 
     Args:
         region: Of the deployment.
-        log_group: As the job's run names it: the part before `/error`; None for Glue's own.
+        log_group_prefix: The job's `--custom-logGroup-prefix`, the part before `/error`.
         job_run_id: Shows the streams of this run alone, once it is known.
     """
-    group = f"{(log_group or LOG_GROUP).rstrip('/')}/error"
+    group = f"{log_group_prefix.rstrip('/')}/error"
     page = f"{_page(region, 'cloudwatch')}#logsV2:log-groups/log-group/{_dollar(group)}"
     return f"{page}$3FlogStreamNameFilter$3D{_dollar(job_run_id)}" if job_run_id else page
 

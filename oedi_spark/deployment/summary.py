@@ -49,11 +49,18 @@ def find_summary(root_uri: str, workflow_run_id: str, access: S3Access) -> Found
         raise DeploymentError("the summary was not read", one_line(error), way_out) from error
     try:
         document = json.loads(content)
-        exit_code = int(document["run"]["exit_code"])
+        exit_code = _exit_code(document["run"]["exit_code"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         cause, way_out = f"{uri} is no summary of a run", "Look at it with `aws s3 cp`"
         raise DeploymentError("the summary was not read", cause, way_out) from error
     return FoundSummary(uri, exit_code, summary_text(document))
+
+
+def _exit_code(value: object) -> int:
+    """What a process can end with: 256 would end as 0, and true is no number."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+        raise ValueError(f"{value!r} is no exit code")
+    return value
 
 
 def summary_text(document: Mapping[str, Any]) -> str:
@@ -64,7 +71,7 @@ def summary_text(document: Mapping[str, Any]) -> str:
     """
     try:
         return _build(document).as_text()
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         run = document["run"]
         named = (run.get(key, "not known") for key in ("run_id", "outcome"))
         run_id, outcome = map(one_line, named)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from oedi_spark.config_remote import SIZE_LIMIT_BYTES, read_remote_config
+from oedi_spark.config_remote import SIZE_LIMIT_BYTES, is_remote, read_remote_config
 from oedi_spark.deployment.client import ATTEMPTS, Client, explained, one_line
 from oedi_spark.errors import ConfigError, DeploymentError
 
@@ -25,7 +25,8 @@ def upload_config(s3: Client, path: str, runs_uri: str) -> str:
 
     Args:
         s3: A client of S3.
-        path: The file; a `.json` stays one, because the job goes by the name.
+        path: The file, here or on S3, where the job might have no right to it; a `.json` stays
+            one, because the job goes by the name.
         runs_uri: The folder, as the workflow names it.
 
     Returns:
@@ -71,6 +72,8 @@ def _met_another(error: BaseException) -> bool:
 
 
 def _read(path: str) -> bytes:
+    if is_remote(path):
+        return read_remote_config(path)
     try:
         content = Path(path).read_bytes()
     except OSError as error:

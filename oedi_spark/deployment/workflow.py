@@ -43,6 +43,12 @@ class Deployment:
     workgroup: str
     database: str
     etl_job: str
+    output_uri: str
+    """The `output_dir` that its job may write to."""
+    warehouse_uri: str
+    """The `catalog.warehouse_dir`, likewise."""
+    log_group_prefix: str
+    """What the job's log groups begin with, before `/error`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,6 @@ class Node:
     state: str
     """Glue's own word, or `WAITING`: nothing has started it yet."""
     job_run_id: str | None = None
-    log_group: str | None = None
     error: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -208,7 +213,6 @@ def _job(name: str, runs: Sequence[Mapping[str, Any]]) -> Node:
         name=name,
         state=one_line(last.get("JobRunState", "UNKNOWN"), 40),
         job_run_id=last.get("Id"),
-        log_group=last.get("LogGroupName"),
         error=last.get("ErrorMessage"),
         started_at=last.get("StartedOn"),
         ended_at=last.get("CompletedOn"),

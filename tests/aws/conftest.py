@@ -19,14 +19,18 @@ PROPERTIES: Mapping[str, str] = {
     "workgroup": "oedi-dev",
     "database": "oedi_dev",
     "etl_job": "oedi-dev-etl",
+    "output_uri": f"s3://{BUCKET}/etl_output",
+    "warehouse_uri": f"s3://{BUCKET}/warehouse",
+    "log_group_prefix": "/aws-glue/oedi-dev/etl",
 }
 DEFAULT_CONFIG = f"""\
-src_bucket: oedi-sample
+src_bucket: oedi-aws-sample
 output_dir: s3://{BUCKET}/etl_output
 job_specific:
   - {{release_year: "2024", release_name: comstock_amy2018_release_1, state: CO, upgrades: "0"}}
 source: {{region: {REGION}}}
-catalog: {{type: glue, database: oedi_dev, region: {REGION}}}
+catalog:
+  {{type: glue, database: oedi_dev, region: {REGION}, warehouse_dir: "s3://{BUCKET}/warehouse"}}
 """
 
 
@@ -82,7 +86,9 @@ def running() -> Iterator[AwsServer]:
     server = AwsServer()
     s3, glue, athena = (server.client(each) for each in ("s3", "glue", "athena"))
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    s3.create_bucket(Bucket="oedi-sample", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.create_bucket(
+        Bucket="oedi-aws-sample", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
     glue.create_workflow(Name=WORKFLOW, DefaultRunProperties=dict(PROPERTIES))
     glue.create_workflow(Name="elsewhere", DefaultRunProperties={"team": "roads"})
     athena.create_work_group(Name="oedi-dev", Configuration={})

@@ -64,7 +64,7 @@ def test_a_run_that_is_complete_ends_with_0_and_its_summary(followed: Deployed) 
     )
     assert (
         f"logs  {page}/cloudwatch/home?region=us-west-2#logsV2:log-groups/log-group/"
-        "$252Faws-glue$252Fjobs$252Ferror$3FlogStreamNameFilter$3Djr_17"
+        "$252Faws-glue$252Foedi-dev$252Fetl$252Ferror$3FlogStreamNameFilter$3Djr_17"
     ) in printed
     assert "run 20260101T000000Z-0a1b2c3d: published (exit 0)" in printed
     uri = "s3://oedi-dev-123456789012-us-west-2/etl_output/summaries"
@@ -84,24 +84,18 @@ def test_a_run_with_discrepancies_ends_with_6_although_glue_calls_its_job_failed
     assert "not transformed: bldg-2.parquet  truncated: 12 of 900 bytes" in ended.out
 
 
-def test_the_summary_is_looked_for_where_the_config_of_the_run_writes(followed: Deployed) -> None:
-    other = "s3://oedi-dev-123456789012-us-west-2/other"
-    followed.put(
-        "scripts/other.yaml",
-        f"src_bucket: oedi-sample\noutput_dir: {other}\njob_specific:\n  - {{release_year: '2024',"
-        " release_name: comstock_amy2018_release_1, state: CO, upgrades: '0'}\n"
-        "catalog: {type: glue, database: oedi_dev}\n",
-    )
-    document = summary_of(outcome="not published", exit_code=4).as_json()
-    followed.put(f"other/summaries/workflow-{RUN}.json", json.dumps(document))
-    leave_summary(followed, 0)
+@pytest.mark.parametrize("code", [256, -1, 0.9, True, 1e999, "0", None])
+def test_a_summary_whose_exit_code_is_none_is_not_believed(
+    followed: Deployed, code: object
+) -> None:
+    document = {"run": {"run_id": "r", "outcome": "published", "exit_code": code, "error": None}}
+    followed.put(f"etl_output/summaries/workflow-{RUN}.json", json.dumps(document))
     followed.server.say("GetWorkflowRun", view("COMPLETED", FAILED))
-    uri = "s3://oedi-dev-123456789012-us-west-2/scripts/other.yaml"
 
-    ended = followed.run(*START, "--config", uri)
+    ended = followed.run(*START)
 
-    assert ended.code == 4
-    assert f"summary  {other}/summaries/workflow-{RUN}.json" in ended.out
+    assert ended.code == 8
+    assert "is no summary of a run" in ended.err
 
 
 def test_a_job_that_failed_before_its_summary_ends_with_1_and_glues_reason(

@@ -131,13 +131,13 @@ def test_from_the_command_to_the_job_and_back_the_run_is_one(
     begun = deployed.run(
         "run-workflow", "--workflow", "oedi-dev", "--config", f"s3://{BUCKET}/mine/run.yaml"
     )
-    run_id = begun.out.split()[1]
+    run_id = begun.out.splitlines()[1].removeprefix("run  ")
     never: Future[SparkSession] = Future()
     never.set_exception(RuntimeError("no Spark is needed to find that there is nothing to read"))
 
     assert cli.run_job(arguments(run_id), never) == 3
 
-    assert "workflow_run_id='" + run_id in capsys.readouterr().err
+    assert f'"workflow_run_id": "{run_id}"' in capsys.readouterr().err
     left = json.loads(deployed.read(f"etl_output/summaries/workflow-{run_id}.json"))
     assert left["run"]["exit_code"] == 3
     assert len(deployed.keys("etl_output/summaries/")) == 3

@@ -11,13 +11,16 @@ from tests.aws.server import Fault
 
 START = ("run-workflow", "--workflow", "oedi-dev")
 RUN_CONFIG = """\
-src_bucket: oedi-sample
+src_bucket: oedi-aws-sample
 output_dir: s3://oedi-dev-123456789012-us-west-2/etl_output
 job_specific:
   - {release_year: "2024", release_name: comstock_amy2018_release_1, state: VT, upgrades: "1"}
-catalog: {type: glue, database: oedi_dev, region: us-west-2}
+catalog:
+  type: glue
+  database: oedi_dev
+  warehouse_dir: s3://oedi-dev-123456789012-us-west-2/warehouse
 """
-RUN_CONFIG_NAME = "9b49be7ea1fddb36"
+RUN_CONFIG_NAME = "8ab74676757b33ed"
 """The first 16 digits that `sha256sum` gives for it."""
 
 
@@ -45,7 +48,7 @@ def test_run_workflow_without_a_config_starts_the_deployed_default(deployed: Dep
         f"job  {page}/gluestudio/home?region=us-west-2#/editor/job/oedi-dev-etl/runs",
         (
             f"logs  {page}/cloudwatch/home?region=us-west-2#logsV2:log-groups/log-group/"
-            "$252Faws-glue$252Fjobs$252Ferror"
+            "$252Faws-glue$252Foedi-dev$252Fetl$252Ferror"
         ),
         f"athena  {page}/athena/home?region=us-west-2#/workgroups/details/oedi-dev",
         (
@@ -96,10 +99,11 @@ def test_an_object_of_that_name_with_other_content_is_not_overwritten_and_nothin
 def test_an_old_config_json_keeps_its_ending(deployed: Deployed, tmp_path: Path) -> None:
     old = tmp_path / "config.json"
     old.write_text(
-        '{"etl_config": {"src_bucket": "oedi-sample", "output_dir": '
+        '{"etl_config": {"src_bucket": "oedi-aws-sample", "output_dir": '
         f'"s3://{BUCKET}/etl_output", "job_specific": [{{"release_name": '
         '"comstock_amy2018_release_1", "release_year": "2024", "state": "CO", '
-        '"upgrades": ["0"]}]}}'
+        '"upgrades": ["0"]}], "catalog": {"type": "glue", "database": "oedi_dev", '
+        f'"warehouse_dir": "s3://{BUCKET}/warehouse"}}}}}}'
     )
 
     ended = deployed.run(*START, "--config", str(old))
@@ -108,14 +112,25 @@ def test_an_old_config_json_keeps_its_ending(deployed: Deployed, tmp_path: Path)
     assert [key[-5:] for key in deployed.keys("scripts/runs/")] == [".json"]
 
 
-def test_a_config_on_s3_is_passed_as_it_is(deployed: Deployed) -> None:
+def test_a_config_on_s3_is_copied_to_where_the_job_may_read(deployed: Deployed) -> None:
     deployed.put("elsewhere/vermont.yaml", RUN_CONFIG)
-    uri = f"s3://{BUCKET}/elsewhere/vermont.yaml"
+
+    ended = deployed.run(*START, "--config", f"s3://{BUCKET}/elsewhere/vermont.yaml")
+
+    assert ended.code == 0
+    key = f"scripts/runs/{RUN_CONFIG_NAME}.yaml"
+    assert deployed.started() == [{"config": f"s3://{BUCKET}/{key}"}]
+    assert deployed.read(key) == RUN_CONFIG
+
+
+def test_a_config_that_was_uploaded_before_is_passed_as_it_is(deployed: Deployed) -> None:
+    uri = f"s3://{BUCKET}/scripts/runs/earlier.yaml"
+    deployed.put("scripts/runs/earlier.yaml", RUN_CONFIG)
 
     assert deployed.run(*START, "--config", uri).code == 0
 
     assert deployed.started() == [{"config": uri}]
-    assert deployed.keys("scripts/runs/") == []
+    assert deployed.keys("scripts/runs/") == ["scripts/runs/earlier.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,7 @@ def test_a_config_on_s3_is_passed_as_it_is(deployed: Deployed) -> None:
                 "release_name: comstock_amy2018_release_1, state: CO, upgrades: 0}\n"
             ),
             (),
-            "output_dir: is a folder of a machine, which a job on AWS does not have",
+            "src_bucket: is a folder of a machine, which a job on AWS does not have",
         ),
         ("", (), "run.yaml"),
     ],
@@ -166,15 +181,29 @@ def test_a_config_that_is_not_there_is_refused(deployed: Deployed) -> None:
     assert deployed.started() == []
 
 
-def test_another_database_than_the_deployments_is_remarked_on(
-    deployed: Deployed, config: Path
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("oedi_dev", "roads", "catalog.database: is roads; the deployment's is oedi_dev"),
+        ("us-west-2/etl_output", "us-west-2/mine", "output_dir: is s3://oedi-dev-123456789012-us"),
+        (
+            "  warehouse_dir: s3://oedi-dev-123456789012-us-west-2/warehouse\n",
+            "",
+            "the deployment's is s3://oedi-dev-123456789012-us-west-2/warehouse, so write that",
+        ),
+    ],
+)
+def test_a_config_that_would_publish_elsewhere_than_the_deployment_is_refused(
+    deployed: Deployed, config: Path, old: str, new: str, said: str
 ) -> None:
-    config.write_text(RUN_CONFIG.replace("oedi_dev,", "roads,"))
+    config.write_text(RUN_CONFIG.replace(old, new))
 
     ended = deployed.run(*START, "--config", str(config))
 
-    assert ended.code == 0
-    assert "note: catalog.database is roads, that of the deployment is oedi_dev" in ended.err
+    assert ended.code == 2
+    assert said in ended.err
+    assert deployed.started() == []
+    assert deployed.keys("scripts/runs/") == []
 
 
 def test_the_workflow_is_known_from_the_environment(
