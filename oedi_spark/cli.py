@@ -130,8 +130,10 @@ def run(
     output_dir: OutputOption = None,
 ) -> None:
     """Run the main job here: oedi-spark run --config conf/local.yaml."""
-    loaded = _load(config, state=state, upgrades=upgrades, output_dir=output_dir)
-    job: _Job = context.obj or _Job(start_in_background(), {})
+    given: _Job | None = context.obj
+    in_glue = given is not None and bool(given.run_properties)
+    loaded = _load(config, in_glue=in_glue, state=state, upgrades=upgrades, output_dir=output_dir)
+    job = given or _Job(start_in_background(), {})
     if job.run_properties:
         _log.info("started by Glue", **job.run_properties)
     from oedi_spark import pipeline  # a second of imports, while Spark starts
@@ -300,14 +302,21 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _load(config: str, *, to_file: bool = True, **overrides: str | None) -> RunConfig:
+def _load(
+    config: str, *, to_file: bool = True, in_glue: bool = False, **overrides: str | None
+) -> RunConfig:
+    """The config, and logs as it wants them; in Glue as the alarms read them, whatever it says."""
     loaded, notes = load_config_with_notes(config, overrides)
     settings = loaded.settings
     configure_logs(
-        level=settings.logging_level if to_file else "WARNING",
+        level=_level(settings.logging_level, in_glue) if to_file else "WARNING",
         file=Path(settings.log_dir) / settings.log_filename if to_file else None,
-        as_json=settings.log_format == "json",
+        as_json=in_glue or settings.log_format == "json",
     )
     for note in notes:
         _log.warning("config", note=note)
     return loaded
+
+
+def _level(configured: str, in_glue: bool) -> str:
+    return "INFO" if in_glue and configured != "DEBUG" else configured

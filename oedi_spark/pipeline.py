@@ -111,8 +111,10 @@ def run(
         if not config.output_is_local:
             access, root = output_access(config), config.output_root
             keep_summary(summary.as_json(), summary.run_id, root, access, origin=origin)
-        enter_run(config, catalog_location(config), tracker, summary, spark, origin=origin)
+        if summary.error:
+            _log.error("run failed", error=summary.error, exit_code=summary.exit_code)
         _log.info("run ended", summary=str(path) if path else None, **summary.headline())
+        enter_run(config, catalog_location(config), tracker, summary, spark, origin=origin)
     return summary
 
 
