@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 BUILDINGS = 24
 FILES = 2 * BUILDINGS
 TABLES = ("hourly", "columns", "metadata", "building_weights")
+LEDGER = ("runs", "discrepancies")
 COUNTS = (
     "data_files_stats",
     "metadata_files_stats",
@@ -152,7 +153,7 @@ def unnamed_files(config: RunConfig) -> set[str]:
     place = pipeline.catalog_location(config)
     catalog = open_catalog(place)
     named = set()
-    for name in TABLES:
+    for name in (*TABLES, *LEDGER):
         table = catalog.load_table((place.database, name))
         named |= {table.metadata_location, *(e.metadata_file for e in table.metadata.metadata_log)}
         for snapshot in table.snapshots():

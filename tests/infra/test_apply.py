@@ -6,6 +6,8 @@ The server is moto's: it keeps what it is given, and does not do what AWS would 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import yaml
 
 from oedi_spark.config import RunConfig, load_config
 from oedi_spark.job_arguments import parse_job_arguments
+from tests.conftest import PROJECT
 from tests.infra.terraform import Applied, Terraform
 
 BUCKET = "oedi-dev-123456789012-us-east-1"
@@ -146,6 +149,7 @@ def test_job_has_glues_settings(job: dict[str, Any]) -> None:
             f" --conf spark.sql.catalog.oedi.warehouse=s3://{BUCKET}/warehouse"
             " --conf spark.sql.extensions="
             "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+            " --conf spark.ui.showConsoleProgress=false"
         ),
         "--job-bookmark-option": "job-bookmark-disable",
         "--enable-metrics": "true",
@@ -171,6 +175,7 @@ def test_default_config_is_one_that_the_job_accepts(applied: Applied, tmp_path: 
     assert config.job_specific[0].states == ("CO",)
     assert config.job_specific[0].upgrades == (0, 1)
     assert config.settings.log_format == "json"
+    assert config.settings.usd_per_core_hour == 0.0725
     assert yaml.safe_load(text)["source"] == {
         "endpoint_url": applied.url,
         "path_style": True,
@@ -197,10 +202,37 @@ def test_resources_carry_the_tags_of_the_environment(applied: Applied) -> None:
     }
 
 
-def test_state_holds_no_secret(applied: Applied) -> None:
+def test_state_outputs_and_variables_hold_no_secret(applied: Applied) -> None:
     state = (applied.root / "terraform.tfstate").read_text("utf-8")
-    assert "secret-of-the-infra-tests" not in state
-    assert "AKIAINFRATEST" not in state
+    for text in (state, json.dumps(applied.outputs)):
+        assert "secret-of-the-infra-tests" not in text
+        assert "AKIAINFRATEST" not in text
+    names = {
+        name
+        for path in (PROJECT / "infra").rglob("*.tf")
+        for name in re.findall(
+            r'^(?:variable|output) "(.+)"', path.read_text("utf-8"), re.MULTILINE
+        )
+    }
+    assert len(names) > 50
+    assert [each for each in names if re.search("secret|password|token|access_key", each)] == []
+
+
+def test_prod_can_be_planned_and_is_not_destroyed_by_one_command(
+    terraform: Terraform, applied: Applied, checkout: Path
+) -> None:
+    root = applied.root.parent / "planned"
+    shutil.copytree(applied.root.parent / "prod", root)
+    for name in ("test_override.tf", "test.auto.tfvars"):
+        shutil.copy(applied.root / name, root)
+    terraform.must(root, "init", "-no-color")
+    assert "0 to change, 0 to destroy" in terraform.must(root, "plan", "-no-color")
+
+    guard = "-target=terraform_data.guard"
+    terraform.must(root, "apply", "-no-color", "-auto-approve", guard)
+    ended = terraform.run(root, "destroy", "-no-color", "-auto-approve")
+    assert ended.code == 1
+    assert "terraform_data.guard has lifecycle.prevent_destroy set" in ended.said
 
 
 def test_plan_for_another_account_is_refused(terraform: Terraform, applied: Applied) -> None:

@@ -239,7 +239,7 @@ def test_end_of_a_glue_run_becomes_a_sentence(applied: Applied) -> None:
     (target,) = events.list_targets_by_rule(Rule="oedi-dev-run-failed")["Targets"]
     events.close()
     assert json.loads(rule["EventPattern"])["detail"] == {
-        "jobName": ["oedi-dev-etl"],
+        "jobName": ["oedi-dev-etl", "oedi-dev-maintain"],
         "state": ["FAILED", "TIMEOUT", "STOPPED"],
     }
     assert (rule["State"], target["Arn"]) == ("ENABLED", applied.outputs["topic_arn"])

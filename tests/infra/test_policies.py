@@ -117,7 +117,6 @@ def test_no_role_reaches_beyond_its_work(
 
 BESIDE = {
     "s3:AbortMultipartUpload",  # of files above 8 MiB, which the recorded runs do not write
-    "glue:GetTables",  # docs/running.md: for whoever looks what a database holds
     "cloudwatch:PutMetricData",  # Glue's own, with the role
     "logs:CreateLogGroup",
     "logs:CreateLogStream",

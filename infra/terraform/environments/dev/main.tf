@@ -25,6 +25,10 @@ module "platform" {
     timeout_minutes   = 120
   }
 
+  # What a core costs in an hour: a FLEX DPU is 0.29 and has four. The ledger estimates with it.
+  settings = { usd_per_core_hour = 0.0725 }
+
+  slow_run_s              = 3600
   kms_key_arn             = var.kms_key_arn
   job_specific            = var.job_specific
   alarm_emails            = var.alarm_emails

@@ -48,7 +48,7 @@ variable "schedule" {
 }
 
 variable "freshness_days" {
-  description = "After how many days without a good run there is an alarm, 1 to 7, and one more than the schedule's step. Null: none."
+  description = "After how many days without a good run there is an alarm, 1 to 7, and more than the days between two runs of the schedule. Null: none."
   type        = number
   default     = null
 }

@@ -20,8 +20,8 @@ locals {
     "etl.py"        = "${var.scripts_dir}/etl.py"
     "maintain.py"   = "${var.scripts_dir}/maintain.py"
   }
-  # Named after its content: a run that waits for its workers never gets another version's code,
-  # and a job changes from one version to the next by one update.
+  # Named after its content: a job changes from one version to the next by one update, and no run
+  # ever gets a mixture of two. The folder before goes with the apply.
   code_version = substr(sha256(join(" ", [for name in sort(keys(local.code)) : filesha256(local.code[name])])), 0, 16)
   code_uri     = "${var.scripts_uri}/code/${local.code_version}"
 

@@ -91,7 +91,7 @@ locals {
       {
         Sid      = "CommitTables"
         Effect   = "Allow"
-        Action   = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables", "glue:CreateTable", "glue:UpdateTable"]
+        Action   = ["glue:GetDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable"]
         Resource = local.table_arns
       },
       {
@@ -122,7 +122,7 @@ locals {
     {
       Sid      = "CommitTables"
       Effect   = "Allow"
-      Action   = ["glue:GetTable", "glue:UpdateTable"]
+      Action   = ["glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"]
       Resource = local.table_arns
     },
   ]

@@ -11,6 +11,7 @@ data "aws_region" "current" {}
 locals {
   account_id = data.aws_caller_identity.current.account_id
   region     = data.aws_region.current.name
+  job_names  = compact([var.etl_job_name, var.maintain_job_name])
   namespace  = coalesce(var.metric_namespace, "oedi-spark/${var.name}")
 }
 
@@ -57,13 +58,13 @@ resource "aws_sns_topic_subscription" "email" {
 # https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html
 resource "aws_cloudwatch_event_rule" "run_failed" {
   name        = "${var.name}-run-failed"
-  description = "Runs of ${var.etl_job_name} that Glue calls failed, timed out or stopped."
+  description = "Runs of ${join(" and ", local.job_names)} that Glue calls failed, timed out or stopped."
 
   event_pattern = jsonencode({
     source      = ["aws.glue"]
     detail-type = ["Glue Job State Change"]
     detail = {
-      jobName = [var.etl_job_name]
+      jobName = local.job_names
       state   = ["FAILED", "TIMEOUT", "STOPPED"]
     }
   })

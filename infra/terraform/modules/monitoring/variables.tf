@@ -15,6 +15,12 @@ variable "etl_job_name" {
   nullable    = false
 }
 
+variable "maintain_job_name" {
+  description = "The Glue job that keeps the tables tidy; null: nobody is told of its failures."
+  type        = string
+  default     = null
+}
+
 variable "error_log_group_name" {
   description = "The log group that Glue writes the job's standard error to: its log lines, as JSON."
   type        = string

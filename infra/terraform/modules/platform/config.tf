@@ -33,5 +33,6 @@ locals {
     source       = { for key, value in local.source : key => value if value != null }
     catalog      = { for key, value in local.catalog : key => value if value != null }
     settings     = { for key, value in local.settings : key => value if value != null }
+    maintenance  = { for key, value in var.maintenance_settings : key => value if value != null }
   })
 }

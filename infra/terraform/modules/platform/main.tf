@@ -91,11 +91,14 @@ module "workflow" {
 
   # What the command line needs to know of the deployment; the job ignores it.
   default_run_properties = {
-    default_config = module.etl_job.default_config_uri
-    runs_uri       = module.etl_job.runs_uri
-    workgroup      = module.query.workgroup_name
-    database       = module.warehouse.database_name
-    etl_job        = module.etl_job.etl_job_name
+    default_config   = module.etl_job.default_config_uri
+    runs_uri         = module.etl_job.runs_uri
+    workgroup        = module.query.workgroup_name
+    database         = module.warehouse.database_name
+    etl_job          = module.etl_job.etl_job_name
+    log_group_prefix = module.etl_job.log_group_prefix
+    output_uri       = module.warehouse.output_uri
+    warehouse_uri    = module.warehouse.warehouse_uri
   }
 }
 
@@ -104,6 +107,7 @@ module "monitoring" {
 
   name                 = local.name
   etl_job_name         = module.etl_job.etl_job_name
+  maintain_job_name    = module.etl_job.maintain_job_name
   error_log_group_name = module.etl_job.error_log_group_name
   metric_namespace     = "oedi-spark/${local.name}"
   alarm_emails         = var.alarm_emails

@@ -127,7 +127,7 @@ variable "job_specific" {
   }
 
   validation {
-    condition     = alltrue([for job in var.job_specific : can(regex("^[A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)?$", job.release_name))])
+    condition     = alltrue([for job in var.job_specific : can(regex("^[A-Za-z0-9_][A-Za-z0-9_.=-]*(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)?$", job.release_name))])
     error_message = "job_specific: release_name is the folder of a release, such as comstock_amy2018_release_1 or resstock_dataset_2024.1/resstock_tmy3."
   }
 
@@ -139,6 +139,15 @@ variable "job_specific" {
   validation {
     condition     = alltrue([for job in var.job_specific : can(regex("^([0-9]+(-[0-9]+)?(, ?[0-9]+(-[0-9]+)?)*|\\*)$", job.upgrades))])
     error_message = "job_specific: upgrades are numbers and ranges such as 0,2-4, or * for all."
+  }
+
+  validation {
+    condition = alltrue(flatten([
+      for job in var.job_specific : [
+        for range in regexall("([0-9]+)-([0-9]+)", job.upgrades) : tonumber(range[0]) <= tonumber(range[1]) && tonumber(range[1]) <= 999
+      ]
+    ]))
+    error_message = "job_specific: a range of upgrades goes upwards, and no release has a thousand of them: write 0-5."
   }
 }
 
@@ -153,6 +162,41 @@ variable "settings" {
     row_group_buildings = optional(number)
     read_ahead_files    = optional(number)
     engine              = optional(string)
+    usd_per_core_hour   = optional(number)
+  })
+  default  = {}
+  nullable = false
+
+  # The job refuses the same; but only once it runs, and is paid for.
+  validation {
+    condition     = contains(["DEBUG", "INFO"], coalesce(var.settings.logging_level, "INFO"))
+    error_message = "settings.logging_level: write DEBUG or INFO. The alarms read the log, and less would blind them."
+  }
+
+  validation {
+    condition     = contains(["arrow", "window"], coalesce(var.settings.engine, "arrow"))
+    error_message = "settings.engine: write arrow, or window, which takes some 30 times as long."
+  }
+
+  validation {
+    condition     = var.settings.max_failed_fraction == null || try(var.settings.max_failed_fraction >= 0 && var.settings.max_failed_fraction <= 1, false)
+    error_message = "settings.max_failed_fraction: write a share from 0 to 1."
+  }
+
+  validation {
+    condition     = alltrue([for number in [var.settings.listing_workers, var.settings.read_ahead_files] : number == null || try(number >= 1 && number <= 64, false)])
+    error_message = "settings: listing_workers and read_ahead_files are 1 to 64."
+  }
+}
+
+variable "maintenance_settings" {
+  description = "The config's `maintenance` where it differs from the job's own defaults; docs/maintenance.md says what each does."
+  type = object({
+    snapshot_retention_days = optional(number)
+    snapshots_to_keep       = optional(number)
+    orphan_age_days         = optional(number)
+    small_file_bytes        = optional(number)
+    compaction_min_files    = optional(number)
   })
   default  = {}
   nullable = false
@@ -279,6 +323,11 @@ variable "slow_run_s" {
   type        = number
   default     = 7200
   nullable    = false
+
+  validation {
+    condition     = var.slow_run_s < var.glue.timeout_minutes * 60
+    error_message = "slow_run_s is ${var.slow_run_s} s, and glue.timeout_minutes ends a run after ${var.glue.timeout_minutes * 60} s: the alarm could never ring. Write less."
+  }
 }
 
 # --- upkeep ---
@@ -293,7 +342,7 @@ variable "enable_table_optimizers" {
 variable "optimized_tables" {
   description = "The tables that optimizers keep small."
   type        = list(string)
-  default     = ["hourly", "metadata", "building_weights"]
+  default     = ["hourly", "metadata", "building_weights", "columns", "runs", "discrepancies"]
   nullable    = false
 }
 

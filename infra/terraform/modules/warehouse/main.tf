@@ -27,6 +27,10 @@ resource "aws_s3_bucket" "this" {
   bucket        = var.bucket_name
   force_destroy = var.force_destroy
   tags          = var.tags
+
+  # So that a destroy, or a change of the name, tries the bucket first. One that holds data stops it
+  # there, and the database still says which files are tables.
+  depends_on = [aws_glue_catalog_database.this]
 }
 
 resource "aws_s3_bucket_ownership_controls" "this" {
@@ -153,6 +157,6 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
 resource "aws_glue_catalog_database" "this" {
   name         = var.database_name
   description  = "End-Use Load Profiles as hours, and their metadata, of ${var.name}"
-  location_uri = "${local.uris.warehouse}/${var.database_name}"
+  location_uri = "s3://${var.bucket_name}/${local.prefixes.warehouse}/${var.database_name}"
   tags         = var.tags
 }

@@ -72,7 +72,7 @@ run "the_job_and_what_it_is_started_with" {
 
   assert {
     condition = (
-      length(regexall("(^| --conf )spark[.]", aws_glue_job.etl.default_arguments["--conf"])) == 6
+      length(regexall("(^| --conf )spark[.]", aws_glue_job.etl.default_arguments["--conf"])) == 7
       && !startswith(aws_glue_job.etl.default_arguments["--conf"], "--conf")
       && strcontains(aws_glue_job.etl.default_arguments["--conf"], "spark.hadoop.fs.s3a.endpoint.region=us-west-2")
       && strcontains(aws_glue_job.etl.default_arguments["--conf"], "spark.sql.catalog.oedi.warehouse=s3://oedi-test-bucket/warehouse ")

@@ -70,6 +70,7 @@ run "six_modules_share_names_and_places" {
         log_dir    = "/tmp/oedi-logs"
         log_format = "json"
       }
+      maintenance = {}
     }
     error_message = "The default config holds what conf/glue.yaml holds, and nothing that was not set."
   }
@@ -82,6 +83,8 @@ run "settings_and_other_servers_reach_the_config" {
     settings         = { engine = "window", read_ahead_files = 8 }
     config_overrides = { source_endpoint_url = "http://127.0.0.1:5000", source_path_style = true, s3_endpoint_url = "http://127.0.0.1:5000" }
     src_bucket       = "our-lake"
+
+    maintenance_settings = { snapshots_to_keep = 7 }
   }
 
   assert {
@@ -90,6 +93,7 @@ run "settings_and_other_servers_reach_the_config" {
       && yamldecode(local.default_config).source == { endpoint_url = "http://127.0.0.1:5000", path_style = true, region = "us-west-2" }
       && yamldecode(local.default_config).catalog.s3_endpoint_url == "http://127.0.0.1:5000"
       && yamldecode(local.default_config).src_bucket == "our-lake"
+      && yamldecode(local.default_config).maintenance == { snapshots_to_keep = 7 }
     )
     error_message = "What was set stands in the config."
   }
@@ -205,6 +209,51 @@ run "an_environment_that_is_too_long_and_a_year_of_two_digits_are_refused" {
 
   expect_failures = [
     var.environment,
+    var.job_specific,
+  ]
+}
+
+run "settings_that_every_run_would_refuse_are_refused" {
+  command = plan
+
+  variables {
+    settings     = { logging_level = "WARNING" }
+    job_specific = [{ release_year = "2024", release_name = "..", state = "CO", upgrades = "0" }]
+    glue         = { timeout_minutes = 60 }
+    slow_run_s   = 3600
+  }
+
+  expect_failures = [
+    var.settings,
+    var.job_specific,
+    var.slow_run_s,
+  ]
+}
+
+run "a_range_that_goes_downwards_and_an_unknown_engine_are_refused" {
+  command = plan
+
+  variables {
+    settings     = { engine = "spark" }
+    job_specific = [{ release_year = "2024", release_name = "comstock_amy2018_release_1", state = "CO", upgrades = "5-1" }]
+  }
+
+  expect_failures = [
+    var.settings,
+    var.job_specific,
+  ]
+}
+
+run "a_share_above_one_and_a_range_without_end_are_refused" {
+  command = plan
+
+  variables {
+    settings     = { max_failed_fraction = 5, listing_workers = 9999 }
+    job_specific = [{ release_year = "2024", release_name = "comstock_amy2018_release_1", state = "CO", upgrades = "0-999999999" }]
+  }
+
+  expect_failures = [
+    var.settings,
     var.job_specific,
   ]
 }
