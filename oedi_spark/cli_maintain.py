@@ -52,7 +52,7 @@ def maintain(
 
     report = maintenance.maintain(
         loaded,
-        tables=_known("--table", table or (), TABLES),
+        tables=_known_tables(table, TABLES),
         steps=[MaintenanceStep(each) for each in _known_steps(only)],
         is_dry_run=dry_run,
     )
@@ -60,9 +60,24 @@ def maintain(
 
 
 def _known_steps(only: str | None) -> tuple[str, ...]:
+    """The steps that were named; every one only where the option was left out."""
     every = [str(each) for each in MaintenanceStep]
-    wanted = [each.strip() for each in (only or "").split(",") if each.strip()]
-    return _known("--only", wanted or every, every)
+    if only is None:
+        return tuple(every)
+    wanted = [each.strip() for each in only.split(",") if each.strip()]
+    if not wanted:
+        # A list that came out empty where it was made: whoever made it meant less than all.
+        fault = f"names no step; write some of {','.join(every)}, or leave it out for all"
+        raise ConfigError("--only", [fault])
+    return _known("--only", wanted, every)
+
+
+def _known_tables(tables: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The tables that were named; none only where the option was left out."""
+    if not all(each.strip(" ,") for each in tables or ()):
+        fault = f"names no table; write one of {', '.join(known)}, or leave it out for all"
+        raise ConfigError("--table", [fault])
+    return _known("--table", tables or (), known)
 
 
 def _known(option: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -81,6 +96,7 @@ def maintenance_command(arguments: Sequence[str]) -> list[str]:
     """What a shell or Glue passed to the script, as arguments of `oedi-spark`.
 
     Glue has no switches: there `--dry-run` is `true` or `false`, and a list one text with commas.
+    A list that is given and empty is handed on, to be refused.
 
     Raises:
         ConfigError: With every fault: an argument nobody knows, or one that only a run has.
@@ -91,7 +107,7 @@ def maintenance_command(arguments: Sequence[str]) -> list[str]:
             command += [_SWITCHES[name]] if _is_on(name, value) else []
         elif name in _LISTS:
             parts = [each.strip() for each in value.split(",") if each.strip()]
-            values = parts if name == "--table" else [",".join(parts)] if parts else []
+            values = parts or [""] if name == "--table" else [",".join(parts)]
             command += [f"{_LISTS[name]}={each}" for each in values]
         else:
             rest += was

@@ -7,8 +7,11 @@ What `pipeline.run` would hold if it were longer: the rows are `tracking/ledger.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from contextvars import copy_context
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import RunOrigin
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+ENTRY_LIMIT_S = 60.0
+"""After this the run ends without its entry, whatever the catalog does."""
+
+_FIRST_SEEN_LIMIT_S = 15.0
+"""A ledger of thousands of runs that nobody compacts is slow to read."""
+
+_Result = TypeVar("_Result")
+
 _log = get_logger(__name__)
 
 
@@ -41,10 +52,13 @@ def enter_run(
     spark: Future[SparkSession],
     *,
     origin: RunOrigin,
+    limit_s: float = ENTRY_LIMIT_S,
 ) -> None:
     """Append the run to `runs`, and what it lacked to `discrepancies`.
 
-    A fault is logged and takes nothing away from the run: it is over by now.
+    A fault is logged and takes nothing away from the run: it is over by now. After `limit_s`
+    the work is left to itself: it may still succeed, or it ends with the process, and then the
+    next run sweeps what it left.
     """
     started_s = time.perf_counter()
     try:
@@ -57,10 +71,13 @@ def enter_run(
             origin=origin,
             discrepancy_count=len(found),
         )
-        with open_ledger(place, summary.run_id) as ledger:
-            if found:
+
+        def enter() -> None:
+            with open_ledger(place, summary.run_id) as ledger:
                 _append_discrepancies(ledger, run, summary, found)
-            ledger.append(runs_definition(), [row])
+                ledger.append(runs_definition(), [row])
+
+        _within(limit_s, enter)
     except Exception as error:  # noqa: BLE001 - the run's own outcome stands, whatever fails here
         _log.warning("run not entered into the ledger", error=say_fault(error))
     else:
@@ -74,8 +91,12 @@ def _append_discrepancies(
     """A fault here is logged: the run's own row, with their number, is worth more."""
     first_seen: dict[Identity, datetime] = {}
     try:
+        if not found:
+            ledger.ensure(discrepancies_definition())
+            return
         try:
-            first_seen = ledger.first_seen({each.release for each in found})
+            releases = {each.release for each in found}
+            first_seen = _within(_FIRST_SEEN_LIMIT_S, lambda: ledger.first_seen(releases))
         except Exception as error:  # noqa: BLE001 - a later run sees the earlier rows again
             _log.warning("first sightings not read", error=say_fault(error))
         rows = discrepancy_rows(
@@ -87,6 +108,32 @@ def _append_discrepancies(
         ledger.append(discrepancies_definition(), rows)
     except Exception as error:  # noqa: BLE001 - as above
         _log.warning("discrepancies not entered into the ledger", error=say_fault(error))
+
+
+def _within(limit_s: float, work: Callable[[], _Result]) -> _Result:
+    """Do work in a thread of its own, and go on without it when its time is over.
+
+    Not every wait has a limit that could be set: PyIceberg asks a REST catalog with none.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    outcome = Future[_Result]()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - handed to who waits
+            outcome.set_exception(error)
+
+    # A daemon: a catalog that never answers does not keep the process from ending.
+    Thread(target=copy_context().run, args=(run,), name="ledger", daemon=True).start()
+    try:
+        return outcome.result(limit_s)
+    except TimeoutError:
+        if outcome.done():
+            raise
+        raise TimeoutError(f"no end within {limit_s:g} s") from None
 
 
 def _look_at_spark(spark: Future[SparkSession]) -> SparkFacts:

@@ -257,7 +257,8 @@ def test_maintenance_of_a_folder_that_cannot_be_listed_exits_5(
             ["--dry_run", "--only=expiry, orphans", "--config", "a"],
             ["maintain", "--dry-run", "--only=expiry,orphans", "--config=a"],
         ),
-        (["--dry-run", "false", "--only", "", "--config=a"], ["maintain", "--config=a"]),
+        (["--dry-run", "false", "--only", "", "--config=a"], ["maintain", "--only=", "--config=a"]),
+        (["--table", " ,", "--config=a"], ["maintain", "--table=", "--config=a"]),
         (
             ["--table", "hourly,runs", "--state", "", "--config=a"],
             ["maintain", "--table=hourly", "--table=runs", "--config=a"],
@@ -289,6 +290,11 @@ def test_arguments_that_mean_nothing_here_are_refused(arguments: list[str], word
     [
         (["--only", "expire"], "expire is not known; did you mean expiry?"),
         (["--table", "hours"], "hours is not known"),
+        (["--only", ","], "names no step; write some of compaction,expiry,orphans,metadata"),
+        (["--only", ""], "names no step"),
+        (["--only"], "names no step"),
+        (["--table", ""], "names no table; write one of hourly, metadata"),
+        (["--table", " , "], "names no table"),
     ],
 )
 def test_a_step_or_table_that_is_not_known_is_refused_with_exit_2(

@@ -127,11 +127,14 @@ class LeaseBook:
             ended.set()
             thread.join()
 
-    def require_held(self, run_id: str) -> None:
-        """Raise `PublishError` if the lease is gone: another run took this one for dead."""
+    def require_held(self, run_id: str, table: str = "hourly") -> None:
+        """Raise `PublishError` if the lease is gone: another run took this one for dead.
+
+        So does maintenance, which releases a lease before it removes what the run staged.
+        """
         if not self._is_held(run_id):
             raise PublishError(
-                "hourly", "its lease is gone, another run took this one for dead and swept it"
+                table, "its lease is gone, another run took this one for dead and swept it"
             )
 
     def abandon(self, run_id: str, partitions: Collection[Partition]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -47,19 +48,46 @@ from oedi_spark.lake.faults import is_refusal, say_fault
 from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.schemas import TableDefinition, number_fields
 from oedi_spark.lake.sweep import sweep_metadata, sweep_run
-from oedi_spark.lake.writer import (
-    RUN_ID_PROPERTY,
-)
+from oedi_spark.lake.writer import RUN_ID_PROPERTY
 
 RUNS, DISCREPANCIES = "runs", "discrepancies"
-
-_APPEND_LIMIT_S = 60.0
-"""After this no further attempt is made; one that is under way ends by its own limits."""
 
 Identity = tuple[str | None, str | None, int | None, str, str]
 """Release, state, upgrade, key and reason."""
 
 _IDENTITY = ("release", "state", "upgrade", "key", "reason")
+
+
+@dataclass(frozen=True)
+class LedgerLimits:
+    """How long an entry waits: less than the run did, which is over and is to end.
+
+    Of a catalog or a bucket that never answers, three openings of two attempts each are over
+    within 40 s. What a REST catalog may take has no limit here: `oedi_spark.ledger` has one
+    for all of it.
+    """
+
+    connect_timeout_s: float = 4.0
+    request_timeout_s: float = 6.0
+    max_attempts: int = 2
+    append_s: float = 25.0
+    """After this no further attempt is made; one that is under way ends by the others."""
+
+    def shorten(self, place: CatalogLocation) -> CatalogLocation:
+        """The place, reached with these limits where they are the shorter ones."""
+        access = place.access
+        return replace(
+            place,
+            access=replace(
+                access,
+                connect_timeout_s=min(access.connect_timeout_s, self.connect_timeout_s),
+                request_timeout_s=min(access.request_timeout_s, self.request_timeout_s),
+                max_attempts=min(access.max_attempts, self.max_attempts),
+            ),
+        )
+
+
+LEDGER_LIMITS = LedgerLimits()
 
 
 def runs_definition() -> TableDefinition:
@@ -136,8 +164,16 @@ def ledger_claim(run_id: str) -> str:
 class Ledger:
     """The ledger as one run writes into it; made by `open_ledger`."""
 
-    def __init__(self, catalog: Catalog, place: CatalogLocation, run_id: str) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        place: CatalogLocation,
+        run_id: str,
+        leases: LeaseBook,
+        limits: LedgerLimits,
+    ) -> None:
         self._catalog, self._place, self._run_id = catalog, place, run_id
+        self._leases, self._limits = leases, limits
 
     def append(self, definition: TableDefinition, rows: Sequence[dict[str, object]]) -> None:
         """Append a run's rows: all of them once, however often it is tried or called.
@@ -145,13 +181,14 @@ class Ledger:
         After a commit whose outcome nobody knows the table is asked for the run's own mark.
 
         Raises:
-            PublishError: The table lies elsewhere, or has a column of another type.
+            PublishError: The table lies elsewhere, or has a column of another type; or the
+                entry was taken for dead, and what it had written is swept.
             Exception: What the last attempt failed with.
         """
         table: Table | None = None
         written: list[DataFile] = []
         tried, in_doubt = 0, False
-        for attempt in _append_attempts():
+        for attempt in _append_attempts(self._limits.append_s):
             with attempt:
                 tried += 1
                 if table is None:
@@ -161,6 +198,7 @@ class Ledger:
                 if _is_recorded(table, self._run_id):
                     continue
                 written = written or self._write(table, rows)
+                self._leases.require_held(ledger_claim(self._run_id), definition.name)
                 try:
                     self._commit(table, written, in_doubt=in_doubt)
                 except Exception as error:
@@ -169,6 +207,15 @@ class Ledger:
         if table is not None and tried > 1:
             sweep_run(table, ledger_claim(self._run_id), ())
             sweep_metadata(table)
+
+    def ensure(self, definition: TableDefinition) -> None:
+        """Make the table if it is not there, so that a query over it finds no rows, not no table.
+
+        Raises:
+            PublishError: It lies elsewhere, or has a column of another type.
+        """
+        if not self._catalog.table_exists((self._place.database, definition.name)):
+            open_table(self._catalog, self._place, definition)
 
     def first_seen(self, releases: Collection[str]) -> dict[Identity, datetime]:
         """When each thing of these releases was seen first, by any run."""
@@ -209,18 +256,26 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(place: CatalogLocation, run_id: str) -> Iterator[Ledger]:
+def open_ledger(
+    place: CatalogLocation, run_id: str, limits: LedgerLimits = LEDGER_LIMITS
+) -> Iterator[Ledger]:
     """The ledger for one run's entry, with a lease that a later run sweeps by.
+
+    Args:
+        place: The catalog, as the run reached it.
+        run_id: The run.
+        limits: How long to wait for what does not answer.
 
     Raises:
         PublishError: The catalog does not open.
         OSError: The folder of the leases does not answer.
     """
-    leases, claim = LeaseBook(place.database_uri, place.access), ledger_claim(run_id)
+    place, claim = limits.shorten(place), ledger_claim(run_id)
+    leases = LeaseBook(place.database_uri, place.access)
     leases.renew(claim, ())
     try:
         with leases.kept_alive(claim, ()):
-            yield Ledger(open_catalog(place), place, run_id)
+            yield Ledger(open_catalog(place), place, run_id, leases, limits)
     except BaseException:
         with suppress(Exception):  # the fault that counts is the one that is under way
             leases.abandon(claim, ())
@@ -228,7 +283,7 @@ def open_ledger(place: CatalogLocation, run_id: str) -> Iterator[Ledger]:
     leases.release(claim)
 
 
-def _append_attempts() -> Retrying:
+def _append_attempts(limit_s: float) -> Retrying:
     """Others append too; a fault that is no refusal may pass, or be a commit that happened."""
     return Retrying(
         retry=retry_if_exception(
@@ -238,7 +293,7 @@ def _append_attempts() -> Retrying:
                 and not is_refusal(error)
             )
         ),
-        stop=stop_after_attempt(COMMIT_ATTEMPTS) | stop_after_delay(_APPEND_LIMIT_S),
+        stop=stop_after_attempt(COMMIT_ATTEMPTS) | stop_after_delay(limit_s),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         reraise=True,
     )

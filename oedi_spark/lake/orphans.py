@@ -6,15 +6,19 @@ an Iceberg writer gives. What bears another name is reported and left alone.
 
 The order of looking matters: files, then leases, then the table. A run that commits between two
 looks is either still alive at the second, or has committed before the third.
+
+A run that counts as dead may only have been out of reach, and wake up. So before a file that
+bears its name goes, its lease goes: that stops it from publishing. Then leases and table are
+looked at once more, for what it did just before.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyiceberg.table import Table
@@ -34,6 +38,9 @@ from oedi_spark.lake.owned import (
     outside,
     short_name,
 )
+from oedi_spark.log import get_logger
+
+_log = get_logger(__name__)
 
 _DAY_S = 86_400.0
 _RUN_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(-maintain)?"
@@ -47,15 +54,16 @@ _OURS = (
     re.compile(rf"metadata/snap-[0-9]+-[0-9]+-{_UUID}\.avro"),
 )
 _METADATA_FILE = re.compile(r"(?P<version>[0-9]+)-[0-9a-f-]{36}\.metadata\.json")
-_WAITING = re.compile(rf"(?P<run_id>{_RUN_ID})/.+")
+_WAITING = re.compile(rf"{_RUN_ID}/.+")
 
 
 @dataclass(frozen=True)
 class _Find:
     """What a look at a folder came to: names relative to it."""
 
-    orphans: tuple[str, ...]
-    foreign: tuple[str, ...]
+    orphans: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def sweep_orphans(
@@ -71,21 +79,19 @@ def sweep_orphans(
     """
     root = canonical(table.location().rstrip("/"))
     stored = _old(list_below(root, access_of(table), within_uri=place.database_uri), age_days)
-    living = _living_runs(place)
-    table = table.refresh()
-    named = set(named_files(table, table.snapshots()))
-    elsewhere = outside(table, named)
-    if elsewhere:
-        note = f"snapshots name files elsewhere ({elsewhere[0]}); orphans cannot be told"
-        return StepReport(short_name(table), MaintenanceStep.ORPHANS, notes=(note,))
-    named |= named_besides(table)
-    found = _judge(root, (each for each in stored if canonical(each.uri) not in named), living)
+    found = _stop_dead_runs(
+        place, root, lambda kept: _judge_table(table, root, stored, kept), is_dry_run=is_dry_run
+    )
     removed = measure(dict.fromkeys(found.orphans), access_of(table))
     if not is_dry_run:
         delete_owned(table, found.orphans)
         _remove_run_folders(root, found.orphans)
     return StepReport(
-        short_name(table), MaintenanceStep.ORPHANS, removed=removed, foreign=found.foreign
+        short_name(table),
+        MaintenanceStep.ORPHANS,
+        removed=removed,
+        foreign=found.foreign,
+        notes=found.notes,
     )
 
 
@@ -93,20 +99,19 @@ def sweep_landing(place: CatalogLocation, *, age_days: float, is_dry_run: bool) 
     """Remove the copies of metadata that a dead run left waiting beside the tables."""
     folder = f"{place.database_uri}/_landing"
     stored = _old(list_below(folder, place.access, within_uri=place.database_uri), age_days)
-    living = _living_runs(place)
-    gone, foreign = [], []
-    for each in stored:
-        match = _WAITING.fullmatch(each.uri.removeprefix(f"{folder}/"))
-        if match is None or _is_link(each.uri):
-            foreign.append(each.uri)
-        elif match["run_id"] not in living:
-            gone.append(each.uri)
-    removed = measure(dict.fromkeys(gone), place.access)
+    found = _stop_dead_runs(
+        place, folder, lambda kept: _judge_landing(folder, stored, kept), is_dry_run=is_dry_run
+    )
+    removed = measure(dict.fromkeys(found.orphans), place.access)
     if not is_dry_run:
-        delete_below(folder, gone, place.access)
-        _remove_run_folders(folder, gone)
+        delete_below(folder, found.orphans, place.access)
+        _remove_run_folders(folder, found.orphans)
     return StepReport(
-        "_landing", MaintenanceStep.ORPHANS, removed=removed, foreign=tuple(sorted(foreign))
+        "_landing",
+        MaintenanceStep.ORPHANS,
+        removed=removed,
+        foreign=found.foreign,
+        notes=found.notes,
     )
 
 
@@ -140,26 +145,89 @@ def _old(stored: Iterable[StoredFile], age_days: float) -> list[StoredFile]:
     return [each for each in stored if each.modified_at_s < before_s]
 
 
-def _living_runs(place: CatalogLocation) -> set[str]:
-    now_s = time.time()
-    leases = LeaseBook(place.database_uri, place.access).others("")
-    return {each.run_id for each in leases if each.is_alive(now_s)}
+def _stop_dead_runs(
+    place: CatalogLocation,
+    root: str,
+    judge: Callable[[Collection[str]], _Find],
+    *,
+    is_dry_run: bool,
+) -> _Find:
+    """What may go, after every run that it may be of has lost its lease.
+
+    Args:
+        place: Where the leases lie.
+        root: The folder that is swept.
+        judge: Looks at the folder; leaves what may be of the runs it is handed.
+        is_dry_run: Only say which leases would be released.
+    """
+    book, now_s = LeaseBook(place.database_uri, place.access), time.time()
+    is_alive = {each.run_id: each.is_alive(now_s) for each in book.others("")}
+    found = judge({run_id for run_id, alive in is_alive.items() if alive})
+    marks = _marks(run_id for run_id, alive in is_alive.items() if not alive)
+    dead: set[str] = set()
+    for uri in found.orphans:
+        dead |= _owners(uri.removeprefix(f"{root}/"), marks)
+    if dead and not is_dry_run:
+        for run_id in sorted(dead):
+            book.release(run_id)
+            _log.warning("lease of a dead run released", run=run_id)
+        # One that comes back was renewed in the same instant: its run does not know yet.
+        found = judge({each.run_id for each in book.others("")})
+    so = "would be" if is_dry_run else "was"
+    notes = (f"run {each} counts as dead; its lease {so} released first" for each in sorted(dead))
+    return replace(found, notes=(*found.notes, *notes))
 
 
-def _judge(root: str, suspects: Iterable[StoredFile], living: Collection[str]) -> _Find:
-    """Sort what nothing names: ours and dead, ours and alive, or not ours at all."""
-    uuids = [str(commit_uuid(run_id)) for run_id in living]
-    orphans, foreign = [], []
+def _marks(run_ids: Iterable[str]) -> dict[str, str]:
+    """Runs, and what each one's manifests are called."""
+    return {run_id: str(commit_uuid(run_id)) for run_id in run_ids}
+
+
+def _owners(name: str, marks: Mapping[str, str]) -> set[str]:
+    """The runs that a file may be of, by its name below the folder."""
+    parts = name.split("/")
+    return {
+        run_id
+        for run_id, uuid in marks.items()
+        if uuid in name or any(part.startswith(run_id) for part in parts)
+    }
+
+
+def _judge_table(
+    table: Table, root: str, stored: Iterable[StoredFile], kept: Collection[str]
+) -> _Find:
+    """Read the table anew, and sort what it does not name."""
+    table = table.refresh()
+    named = set(named_files(table, table.snapshots()))
+    elsewhere = outside(table, named)
+    if elsewhere:
+        note = f"snapshots name files elsewhere ({elsewhere[0]}); orphans cannot be told"
+        return _Find(notes=(note,))
+    named |= named_besides(table)
+    return _judge(root, (each for each in stored if canonical(each.uri) not in named), kept)
+
+
+def _judge_landing(folder: str, stored: Iterable[StoredFile], kept: Collection[str]) -> _Find:
+    orphans, foreign, marks = [], [], _marks(kept)
+    for each in stored:
+        name = each.uri.removeprefix(f"{folder}/")
+        if not _WAITING.fullmatch(name) or _is_link(each.uri):
+            foreign.append(each.uri)
+        elif not _owners(name, marks):
+            orphans.append(each.uri)
+    return _Find(tuple(sorted(orphans)), tuple(sorted(foreign)))
+
+
+def _judge(root: str, suspects: Iterable[StoredFile], kept: Collection[str]) -> _Find:
+    """Sort what nothing names: ours and dead, ours and kept, or not ours at all."""
+    orphans, foreign, marks = [], [], _marks(kept)
     for each in suspects:
         name = each.uri.removeprefix(f"{root}/")
         if name.startswith("metadata/") and _METADATA_FILE.fullmatch(name.split("/", 1)[1]):
             continue  # the step for metadata judges these, by their version
         if not any(pattern.fullmatch(name) for pattern in _OURS) or _is_link(each.uri):
             foreign.append(each.uri)
-        elif not (
-            any(part.startswith(tuple(living)) for part in name.split("/"))
-            or any(uuid in name for uuid in uuids)
-        ):
+        elif not _owners(name, marks):
             orphans.append(each.uri)
     return _Find(tuple(sorted(orphans)), tuple(sorted(foreign)))
 

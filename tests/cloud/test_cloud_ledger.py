@@ -16,7 +16,7 @@ from oedi_spark.lake import ledger as lake_ledger
 from oedi_spark.lake.catalog import CatalogLocation, open_catalog
 from oedi_spark.lake.ledger import open_ledger, read_discrepancies, read_runs, runs_definition
 from tests.cloud.cloud import Cloud
-from tests.lake.test_ledger import enter, run_of
+from tests.lake.test_ledger import PATIENT, enter, run_of
 
 RUNS = 8
 
@@ -69,7 +69,7 @@ def test_eight_runs_at_once_lose_no_row_and_double_none(
 
     def work(at: int) -> None:
         barrier.wait(30)
-        enter(place, f"run-{at}", ["a", "b"])
+        enter(place, f"run-{at}", ["a", "b"], PATIENT)
 
     with ThreadPoolExecutor(RUNS) as pool:
         list(pool.map(work, range(RUNS)))

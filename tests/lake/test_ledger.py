@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from oedi_spark.lake.catalog import CatalogLocation, open_catalog
 from oedi_spark.lake.claim import claim_lake
 from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.ledger import (
+    LEDGER_LIMITS,
+    LedgerLimits,
     discrepancies_definition,
     ledger_claim,
     open_ledger,
@@ -28,13 +32,16 @@ from oedi_spark.lake.ledger import (
     read_runs,
     runs_definition,
 )
+from oedi_spark.lake.s3_access import S3Access
 from oedi_spark.lake.sweep import sweep_run
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, MakeConfig
 from tests.lake.conftest import TOTAL
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000)
 START_LIMIT_S = 120.0
 PROCESSES = 8
+PATIENT = LedgerLimits(request_timeout_s=60, append_s=START_LIMIT_S)
+"""For tests in which many get in each other's way on few cores."""
 
 Row = dict[str, object]
 
@@ -74,8 +81,13 @@ def discrepancy_of(run_id: str, key: str, first_seen: datetime = NOON, **more: o
     }
 
 
-def enter(place: CatalogLocation, run_id: str, keys: Sequence[str] = ()) -> None:
-    with open_ledger(place, run_id) as ledger:
+def enter(
+    place: CatalogLocation,
+    run_id: str,
+    keys: Sequence[str] = (),
+    limits: LedgerLimits = LEDGER_LIMITS,
+) -> None:
+    with open_ledger(place, run_id, limits) as ledger:
         if keys:
             rows = [discrepancy_of(run_id, key) for key in keys]
             ledger.append(discrepancies_definition(), rows)
@@ -319,13 +331,13 @@ def test_eight_processes_at_once_lose_no_row_and_double_none(
 ) -> None:
     program = (
         "import sys, time, pathlib\n"
-        "from tests.lake.test_ledger import enter, place_of\n"
+        "from tests.lake.test_ledger import PATIENT, enter, place_of\n"
         "uri, name, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])\n"
         "(folder / f'ready-{name}').touch()\n"
         "while not (folder / 'go').exists():\n"
         "    time.sleep(0.005)\n"
         "for at in range(2):\n"
-        "    enter(place_of(uri), f'run-{name}-{at}', ['a', 'b'])\n"
+        "    enter(place_of(uri), f'run-{name}-{at}', ['a', 'b'], PATIENT)\n"
     )
     running = [
         subprocess.Popen(
@@ -427,3 +439,85 @@ def test_lease_of_an_entry_claims_no_partition_and_refuses_nobody(place: Catalog
         with claim_lake(place, "run-2", [Partition("R", "CO", 0)], [TOTAL]):
             pass
         assert leases(place) == ["ledger-run-1.json"]
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """A server that takes every connection and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)  # the system takes them; nobody ever reads
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_glue_that_never_answers_ends_an_entry_within_its_limits(
+    place: CatalogLocation, silent_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    silent = replace(
+        place,
+        kind="glue",
+        uri=None,
+        access=S3Access(region="us-east-1"),  # with the limits of a run: 5 attempts of 60 s
+        glue_endpoint_url=silent_url,
+    )
+    limits = LedgerLimits(connect_timeout_s=1, request_timeout_s=0.2, max_attempts=2)
+    started_s = time.monotonic()
+
+    with pytest.raises(PublishError, match="the catalog did not open"):
+        enter(silent, "run-1", limits=limits)
+
+    assert time.monotonic() - started_s < 20
+
+
+def test_limits_of_the_ledger_take_the_place_of_longer_ones_only(place: CatalogLocation) -> None:
+    own = S3Access(region="eu-1", connect_timeout_s=1, request_timeout_s=60, max_attempts=5)
+    limits = LedgerLimits(connect_timeout_s=4, request_timeout_s=6, max_attempts=2)
+
+    shortened = limits.shorten(replace(place, access=own))
+
+    assert shortened == replace(
+        place,
+        access=S3Access(
+            region="eu-1", connect_timeout_s=1.0, request_timeout_s=6.0, max_attempts=2
+        ),
+    )
+
+
+def test_catalog_without_limits_that_never_answers_keeps_no_run_from_its_end(
+    make_config: MakeConfig, place: CatalogLocation, silent_url: str, tmp_path: Path
+) -> None:
+    """A REST catalog: PyIceberg waits for its answer for ever."""
+    program = (
+        "import sys\n"
+        "from concurrent.futures import Future\n"
+        "from oedi_spark.config import RunConfig\n"
+        "from oedi_spark.contracts import RunOrigin\n"
+        "from oedi_spark.lake.catalog import CatalogLocation\n"
+        "from oedi_spark.ledger import enter_run\n"
+        "from oedi_spark.tracking.tracker import RunTracker\n"
+        "config, warehouse, url = sys.argv[1:]\n"
+        "run = RunTracker('run-1')\n"
+        "summary = run.summarise(outcome='not published', exit_code=5, error='refused')\n"
+        "place = CatalogLocation('rest', 'oedi', 'eulp', warehouse, uri=url)\n"
+        "config = RunConfig.model_validate_json(config)\n"
+        "enter_run(config, place, run, summary, Future(), origin=RunOrigin(), limit_s=1)\n"
+        "print('run ended')\n"
+    )
+    config = make_config(tmp_path).model_dump_json(by_alias=True)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program, config, place.warehouse_uri, silent_url],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert ended.stdout.splitlines()[-1] == "run ended"
+    said = ended.stdout + ended.stderr
+    assert "run not entered into the ledger" in said
+    assert "TimeoutError: no end within 1 s" in said
+    assert leases(place) == ["ledger-run-1.json"]  # by which the next run sweeps
