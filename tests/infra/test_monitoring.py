@@ -174,7 +174,7 @@ def test_lines_of_a_whole_run_feed_failure_and_nothing_of_success(
         told |= fed(filters, line)
     assert told["runs_failed"] == 1.0
     assert "runs_published" not in told
-    assert "errors_logged" not in told
+    assert told["errors_logged"] == 1.0  # `run failed`, with what it failed by
 
 
 def test_lost_file_is_counted(filters: dict[str, dict[str, Any]], json_logs: Path) -> None:

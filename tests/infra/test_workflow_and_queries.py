@@ -37,6 +37,9 @@ def test_workflow_tells_the_command_line_where_everything_is(applied: Applied) -
         "workgroup": "oedi-dev",
         "database": "oedi_dev",
         "etl_job": "oedi-dev-etl",
+        "log_group_prefix": "/aws-glue/oedi-dev/etl",
+        "output_uri": f"s3://{BUCKET}/etl_output",
+        "warehouse_uri": f"s3://{BUCKET}/warehouse",
     }
     assert workflow["MaxConcurrentRuns"] == 1
 
