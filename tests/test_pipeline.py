@@ -358,7 +358,11 @@ def test_run_without_any_building_file_says_so_and_writes_its_ledger_alone(
     assert "No building files under" in (summary.error or "")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"catalog.db", "warehouse"}
     database = tmp_path / "out" / "warehouse" / "oedi"
-    assert {path.name for path in database.iterdir()} == {"_leases", "runs"}
+    assert {path.name for path in database.iterdir()} == {
+        "_leases",
+        "runs",
+        "discrepancies",
+    }
     assert list((database / "_leases").iterdir()) == []
 
 

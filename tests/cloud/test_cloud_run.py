@@ -137,7 +137,7 @@ def assert_nothing_else_lies_there(
 ) -> None:
     """Every file is one that a table names, a landed copy or a summary; and encrypted."""
     named = set()
-    for name in (*TABLES, "columns", "runs"):
+    for name in (*TABLES, "columns", "runs", "discrepancies"):
         table = catalog.load_table((database, name))
         named |= {table.metadata_location, *(e.metadata_file for e in table.metadata.metadata_log)}
         for snapshot in table.snapshots():
