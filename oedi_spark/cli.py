@@ -21,13 +21,14 @@ from oedi_spark.cli_columns import columns
 from oedi_spark.cli_doctor import doctor
 from oedi_spark.cli_ledger import discrepancies, runs
 from oedi_spark.cli_maintain import maintain, maintenance_command
-from oedi_spark.cli_options import ConfigOption
+from oedi_spark.cli_options import ConfigOption, load_logged
 from oedi_spark.cli_releases import releases_app
-from oedi_spark.config import RunConfig, load_config_with_notes
+from oedi_spark.config import load_config_with_notes
 from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError, OediSparkError
+from oedi_spark.escaping import in_ascii
 from oedi_spark.job_arguments import JobArguments, parse_job_arguments
-from oedi_spark.log import configure_logs, get_logger
+from oedi_spark.log import get_logger
 from oedi_spark.run_properties import origin_of, with_run_properties
 from oedi_spark.session import start_in_background, submit_environment
 from oedi_spark.source.layout import ReleaseFolder
@@ -132,7 +133,8 @@ def run(
     """Run the main job here: oedi-spark run --config conf/local.yaml."""
     given: _Job | None = context.obj
     in_glue = given is not None and bool(given.run_properties)
-    loaded = _load(config, in_glue=in_glue, state=state, upgrades=upgrades, output_dir=output_dir)
+    overrides = {"state": state, "upgrades": upgrades, "output_dir": output_dir}
+    loaded = load_logged(config, overrides, in_glue=in_glue)
     job = given or _Job(start_in_background(), {})
     if job.run_properties:
         _log.info("started by Glue", **job.run_properties)
@@ -149,7 +151,7 @@ def plan(config: ConfigOption, state: StateOption = None, upgrades: UpgradesOpti
     from oedi_spark.plan import explain_plan
     from oedi_spark.survey import source_location, survey  # no Spark, no catalog: 35 MiB less
 
-    loaded = _load(config, state=state, upgrades=upgrades, to_file=False)
+    loaded = load_logged(config, {"state": state, "upgrades": upgrades}, to_file=False)
     found = survey(loaded, source_location(loaded))
     head = ("partition", "files", "MiB", "missing", "surplus", "metadata", "no series")
     table = Table(*head, "no metadata", box=None)
@@ -178,7 +180,7 @@ def look(config: ConfigOption, rows: Annotated[int, typer.Option(min=1)] = 5) ->
     from oedi_spark.lake.preview import look_at_hours
     from oedi_spark.pipeline import catalog_location
 
-    place = catalog_location(_load(config, to_file=False))
+    place = catalog_location(load_logged(config, to_file=False))
     looks = look_at_hours(place, ELECTRICITY, row_count=rows)
     out = plain_console()
     if not looks:
@@ -256,7 +258,7 @@ def sample(
         f"{report.size_bytes / 2**20:.1f} MiB, under {report.root}"
     )
     for key, name in report.trapped.items():
-        typer.echo(f"trap {name}: {key.encode('unicode_escape').decode()}")
+        typer.echo(f"trap {name}: {in_ascii(key)}")
 
 
 def _release_folder(text: str) -> ReleaseFolder:
@@ -280,7 +282,7 @@ def convert(
 @config_app.command()
 def check(config: ConfigOption) -> None:
     """Say whether a config is valid, and list every fault if not."""
-    _load(config, to_file=False)
+    load_logged(config, to_file=False)
     typer.echo(f"{config} is valid")
 
 
@@ -300,23 +302,3 @@ def spark_env(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
-
-
-def _load(
-    config: str, *, to_file: bool = True, in_glue: bool = False, **overrides: str | None
-) -> RunConfig:
-    """The config, and logs as it wants them; in Glue as the alarms read them, whatever it says."""
-    loaded, notes = load_config_with_notes(config, overrides)
-    settings = loaded.settings
-    configure_logs(
-        level=_level(settings.logging_level, in_glue) if to_file else "WARNING",
-        file=Path(settings.log_dir) / settings.log_filename if to_file else None,
-        as_json=in_glue or settings.log_format == "json",
-    )
-    for note in notes:
-        _log.warning("config", note=note)
-    return loaded
-
-
-def _level(configured: str, in_glue: bool) -> str:
-    return "INFO" if in_glue and configured != "DEBUG" else configured

@@ -7,13 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
 
-from oedi_spark.cli_options import ConfigOption
-from oedi_spark.config import load_config_with_notes
-from oedi_spark.console import plain_console
+from oedi_spark.cli_options import ConfigOption, load_place
+from oedi_spark.console import folded_table, plain_console
 from oedi_spark.errors import ConfigError
-from oedi_spark.log import configure_logs
+from oedi_spark.escaping import in_ascii
 
 if TYPE_CHECKING:
     from oedi_spark.dictionary import TableDrift
@@ -42,22 +40,13 @@ def columns(
     if against is not None and release is None:
         fault = "is compared with what? Name the earlier release with --release"
         raise ConfigError("--against", [fault])
-    place = _load_place(config)
+    place = load_place(config)
     rows = _read_release(place, release, "--release", table)
     if against is None or release is None:
         _print_summary(rows)
         return
     others = _read_release(place, against, "--against", table)
     _print_drift(_canonical(release), _canonical(against), rows, others)
-
-
-def _load_place(config: str) -> CatalogLocation:
-    """Where the tables of a config lie; its notes are for `config check`, not repeated here."""
-    loaded, _ = load_config_with_notes(config)
-    configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")
-    from oedi_spark.pipeline import catalog_location  # a second of imports, as in cli.py
-
-    return catalog_location(loaded)
 
 
 def _read_release(
@@ -73,8 +62,8 @@ def _read_release(
         raise ConfigError(
             option,
             [
-                f"the dictionary has no release {_escape(wanted)}",
-                f"it has: {', '.join(map(_escape, known)) or 'none yet'}",
+                f"the dictionary has no release {in_ascii(wanted)}",
+                f"it has: {', '.join(map(in_ascii, known)) or 'none yet'}",
             ],
         )
     return [row for row in rows if table is None or row.table_name == table]
@@ -88,12 +77,12 @@ def _canonical(release: str) -> str:
 def _print_summary(rows: Sequence[DictionaryRow]) -> None:
     from oedi_spark.dictionary import summarise_dictionary
 
-    printed = _table("table", "column", "at the source", "unit", "rule", "type", "partitions")
+    printed = folded_table("table", "column", "at the source", "unit", "rule", "type", "partitions")
     found = summarise_dictionary(rows)
     for each in found:
         printed.add_row(
             each.table_name,
-            _escape(each.column_name),
+            in_ascii(each.column_name),
             _list(each.source_names),
             _list(each.units),
             _list(each.rules),
@@ -112,12 +101,12 @@ def _print_drift(
 ) -> None:
     from oedi_spark.dictionary import compare_releases
 
-    printed = _table("table", "what", "column", "before", "after")
+    printed = folded_table("table", "what", "column", "before", "after")
     for each in compare_releases(rows, others).tables:
         for line in _drift_lines(each):
             printed.add_row(each.table_name, *line)
     out = plain_console()
-    out.print(f"from {_escape(before)} to {_escape(after)}")
+    out.print(f"from {in_ascii(before)} to {in_ascii(after)}")
     if printed.row_count:
         out.print(printed)
     out.print(f"{printed.row_count:,} differences")
@@ -126,29 +115,19 @@ def _print_drift(
 def _drift_lines(drift: TableDrift) -> Iterator[tuple[str, str, str, str]]:
     """What, column, before and after; what was dropped or added has one side only."""
     for name in drift.added:
-        yield "added", _escape(name), "", ""
+        yield "added", in_ascii(name), "", ""
     for name in drift.dropped:
-        yield "dropped", _escape(name), "", ""
+        yield "dropped", in_ascii(name), "", ""
     for what, changes in (
         ("renamed", drift.renamed),
         ("retyped", drift.retyped),
         ("rule", drift.rule_changed),
     ):
         for change in changes:
-            yield what, _escape(change.column_name), _list(change.before), _list(change.after)
+            yield what, in_ascii(change.column_name), _list(change.before), _list(change.after)
     for unit in drift.unit_changed:
-        yield "unit", _escape(unit.stem), _list(unit.before), _list(unit.after)
-
-
-def _table(*headers: str) -> Table:
-    """Long names are folded, never cut: a name that was cut is another name."""
-    return Table(*(Column(header, overflow="fold") for header in headers), box=None)
+        yield "unit", in_ascii(unit.stem), _list(unit.before), _list(unit.after)
 
 
 def _list(words: Sequence[str]) -> str:
-    return ", ".join(map(_escape, words))
-
-
-def _escape(text: str) -> str:
-    """A name from outside, without line breaks or control characters."""
-    return text.encode("unicode_escape").decode()
+    return ", ".join(map(in_ascii, words))

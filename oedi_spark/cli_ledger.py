@@ -8,13 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
 
-from oedi_spark.cli_options import ConfigOption
-from oedi_spark.config import load_config_with_notes
-from oedi_spark.console import plain_console
+from oedi_spark.cli_options import ConfigOption, load_place
+from oedi_spark.console import folded_table, plain_console
 from oedi_spark.errors import ConfigError
-from oedi_spark.log import configure_logs
+from oedi_spark.escaping import in_ascii
 
 if TYPE_CHECKING:
     from oedi_spark.lake.catalog import CatalogLocation
@@ -32,14 +30,14 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """Print the newest runs of the ledger, failed ones too."""
-    place = _load_place(config)
+    place = load_place(config)
     from oedi_spark.lake.ledger import read_runs
 
     rows = read_runs(place)
     if as_json:
         _print_json(rows[:last])
         return
-    table = _table(
+    table = folded_table(
         *("run", "started (UTC)", "took", "exit", "outcome"),
         *("partitions", "files", "lost", "hours", "discrepancies", "USD"),
     )
@@ -50,18 +48,18 @@ def runs(
     for row in rows[:last]:
         if row["error"] is not None:
             first_line = str(row["error"]).split("\n", 1)[0]
-            out.print(f"{_escape(row['run_id'])}: {_escape(first_line)}", soft_wrap=True)
+            out.print(f"{in_ascii(row['run_id'])}: {in_ascii(first_line)}", soft_wrap=True)
     out.print(f"{min(last, len(rows)):,} of {len(rows):,} runs")
 
 
 def _run_cells(row: Row) -> list[str]:
     cost = row["cost_estimate_usd"]
     return [
-        _escape(row["run_id"]),
+        in_ascii(row["run_id"]),
         _minute(row["started_at_utc"]),
         f"{float(str(row['total_s'])):,.1f} s",
         str(row["exit_code"]),
-        _escape(row["outcome"]),
+        in_ascii(row["outcome"]),
         _count(row["partition_count"]),
         f"{_count(row['files_uploaded'])} of {_count(row['files_listed'])}",
         _count(row["files_lost"]),
@@ -83,20 +81,20 @@ def discrepancies(
     """Print what is not in the tables as it was asked for: of each thing the newest word."""
     if run is not None and open_only:
         raise ConfigError("--open", ["is of the latest runs, and --run of one; leave one out"])
-    place = _load_place(config)
+    place = load_place(config)
     rows = _read_open(place, reason) if open_only else _read_newest(place, run, reason)
     if as_json:
         _print_json(rows)
         return
-    table = _table(
+    table = folded_table(
         *("release", "state", "upgrade", "key", "stage", "reason", "detail"),
         *("first seen (UTC)", "last seen (UTC)"),
     )
     for row in rows:
         place_names = (row["release"], row["state"], row["upgrade"])
         table.add_row(
-            *("" if each is None else _escape(each) for each in place_names),
-            *(_escape(row[name]) for name in ("key", "stage", "reason", "detail")),
+            *("" if each is None else in_ascii(each) for each in place_names),
+            *(in_ascii(row[name]) for name in ("key", "stage", "reason", "detail")),
             _minute(row["first_seen_utc"]),
             _minute(row["last_seen_utc"]),
         )
@@ -113,7 +111,7 @@ def _read_newest(
     from oedi_spark.tracking.ledger import newest_of_each
 
     if run is not None and all(row["run_id"] != run for row in read_runs(place)):
-        fault = f"the ledger has no run {_escape(run)}; `oedi-spark runs` lists them"
+        fault = f"the ledger has no run {in_ascii(run)}; `oedi-spark runs` lists them"
         raise ConfigError("--run", [fault])
     return newest_of_each(read_discrepancies(place, run_id=run, reason=reason))
 
@@ -123,15 +121,6 @@ def _read_open(place: CatalogLocation, reason: str | None) -> Sequence[dict[str,
     from oedi_spark.tracking.ledger import still_open
 
     return still_open(read_runs(place), read_discrepancies(place, reason=reason))
-
-
-def _load_place(config: str) -> CatalogLocation:
-    """Where the tables of a config lie; its notes are for `config check`, not repeated here."""
-    loaded, _ = load_config_with_notes(config)
-    configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")
-    from oedi_spark.pipeline import catalog_location  # a second of imports, as in cli.py
-
-    return catalog_location(loaded)
 
 
 def _print_json(rows: Sequence[Row]) -> None:
@@ -150,13 +139,3 @@ def _minute(value: object) -> str:
 
 def _count(value: object) -> str:
     return f"{int(str(value)):,}"
-
-
-def _table(*headers: str) -> Table:
-    """Long names are folded, never cut: a name that was cut is another name."""
-    return Table(*(Column(header, overflow="fold") for header in headers), box=None)
-
-
-def _escape(value: object) -> str:
-    """A name from outside, without line breaks or control characters."""
-    return str(value).encode("unicode_escape").decode()

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from oedi_spark.cli_options import ConfigOption
-from oedi_spark.config import load_config_with_notes
+from oedi_spark.cli_options import ConfigOption, load_logged
 from oedi_spark.contracts_maintenance import MaintenanceStep
 from oedi_spark.errors import ConfigError
+from oedi_spark.escaping import in_ascii
 from oedi_spark.job_arguments import parse_job_arguments
-from oedi_spark.log import configure_logs, get_logger
 
 _SWITCHES = {"--dry-run": "--dry-run", "--dry_run": "--dry-run", "--json": "--json"}
 _LISTS = {"--only": "--only", "--table": "--table"}
 _TRUE, _FALSE = ("", "true", "1", "yes"), ("false", "0", "no")
-
-_log = get_logger(__name__)
 
 
 def maintain(
@@ -39,14 +35,7 @@ def maintain(
 
     oedi-spark maintain --config conf/local.yaml --dry-run
     """
-    loaded, notes = load_config_with_notes(config, {"output_dir": output_dir})
-    configure_logs(
-        level=loaded.settings.logging_level,
-        file=Path(loaded.settings.log_dir) / loaded.settings.log_filename,
-        as_json=loaded.settings.log_format == "json",
-    )
-    for note in notes:
-        _log.warning("config", note=note)
+    loaded = load_logged(config, {"output_dir": output_dir})
     from oedi_spark import maintenance  # a second of imports
     from oedi_spark.lake.owned import TABLES
 
@@ -86,7 +75,7 @@ def _known(option: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[st
         if each not in known:
             near = difflib.get_close_matches(each, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            faults.append(f"{each.encode('unicode_escape').decode()[:60]} is not known; {hint}")
+            faults.append(f"{in_ascii(each)[:60]} is not known; {hint}")
     if faults:
         raise ConfigError(option, faults)
     return tuple(wanted)
@@ -137,6 +126,6 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
 
 def _is_on(name: str, value: str) -> bool:
     if value.lower() not in _TRUE + _FALSE:
-        shown = value.encode("unicode_escape").decode()[:60]
+        shown = in_ascii(value)[:60]
         raise ConfigError("the job's arguments", [f"{name} is {shown!r}; write true or false"])
     return value.lower() in _TRUE

@@ -1,12 +1,59 @@
-"""The options that several commands of `oedi-spark` have."""
+"""What several commands of `oedi-spark` have: options, and how a config is loaded for them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from oedi_spark.config import RunConfig, load_config_with_notes
+from oedi_spark.log import configure_logs, get_logger
+
+if TYPE_CHECKING:
+    from oedi_spark.lake.catalog import CatalogLocation
 
 ConfigOption = Annotated[
     str, typer.Option("--config", help="The YAML file of the run, here or at s3://bucket/key.")
 ]
 """A text, not a path: a path would make `s3:/bucket` of `s3://bucket`."""
+
+_log = get_logger(__name__)
+
+
+def load_logged(
+    config: str,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    to_file: bool = True,
+    in_glue: bool = False,
+) -> RunConfig:
+    """The config, and logs as it wants them; in Glue as the alarms read them, whatever it says.
+
+    Raises:
+        ConfigError: It is faulty, or its log cannot be written.
+    """
+    loaded, notes = load_config_with_notes(config, overrides)
+    settings = loaded.settings
+    configure_logs(
+        level=_level(settings.logging_level, in_glue) if to_file else "WARNING",
+        file=Path(settings.log_dir) / settings.log_filename if to_file else None,
+        as_json=in_glue or settings.log_format == "json",
+    )
+    for note in notes:
+        _log.warning("config", note=note)
+    return loaded
+
+
+def _level(configured: str, in_glue: bool) -> str:
+    return "INFO" if in_glue and configured != "DEBUG" else configured
+
+
+def load_place(config: str) -> CatalogLocation:
+    """Where the tables of a config lie; its notes are for `config check`, not repeated here."""
+    loaded, _ = load_config_with_notes(config)
+    configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")
+    from oedi_spark.pipeline import catalog_location  # a second of imports, as in cli.py
+
+    return catalog_location(loaded)

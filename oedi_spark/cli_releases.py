@@ -10,6 +10,7 @@ from rich.table import Table
 from oedi_spark.cli_options import ConfigOption
 from oedi_spark.console import plain_console
 from oedi_spark.errors import ConfigError
+from oedi_spark.escaping import in_ascii
 
 if TYPE_CHECKING:
     from oedi_spark.source.discover import FoundRelease
@@ -89,7 +90,7 @@ def discover(config: ConfigOption) -> None:
         table.add_row(_path(folder), "not in the bucket", "", "")
     out.print(table)
     for other in found.others:
-        out.print(f"no release  {other.encode('unicode_escape').decode()}", soft_wrap=True)
+        out.print(f"no release  {in_ascii(other)}", soft_wrap=True)
     out.print(
         f"{len(found.found)} releases under {location}/{loaded.base_partition}: "
         f"{len(found.registered)} registered, {len(found.unregistered)} that the registry lacks; "

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from oedi_spark.errors import ConfigError
+from oedi_spark.escaping import in_ascii
 
 OURS: Mapping[str, str] = MappingProxyType(
     {
@@ -148,7 +149,7 @@ def _is_value(name: str, text: str) -> bool:
 
 
 def _explain(name: str) -> str:
-    shown = name.encode("unicode_escape").decode()[:60]
+    shown = in_ascii(name)[:60]
     if not name.startswith("--"):
         return f"{shown} belongs to no argument; write --name value"
     near = difflib.get_close_matches(name, OURS, n=1)

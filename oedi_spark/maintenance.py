@@ -24,6 +24,7 @@ from oedi_spark.contracts_maintenance import (
     total_bytes,
 )
 from oedi_spark.errors import OediSparkError
+from oedi_spark.escaping import in_ascii
 from oedi_spark.lake.catalog import CatalogLocation, catalog_exists, open_catalog
 from oedi_spark.lake.compaction import CompactionRule, compact
 from oedi_spark.lake.expiry import expire_snapshots
@@ -157,7 +158,7 @@ def as_text(report: MaintenanceReport) -> str:
             lines += (f"  {line}" for line in _describe(each, report.is_dry_run))
     if report.tables and all(each.is_idle for each in report.steps):
         lines.append(f"  nothing to do for {', '.join(report.tables)}")
-    return "\n".join(line.encode("unicode_escape").decode() for line in lines)
+    return "\n".join(in_ascii(line) for line in lines)
 
 
 def _describe(report: StepReport, is_dry_run: bool) -> Iterator[str]:

@@ -22,6 +22,7 @@ from oedi_spark.contracts import (
 )
 from oedi_spark.contracts_metadata import Gap, MetadataBatch
 from oedi_spark.coverage import Coverage, MetadataFindings, compare_buildings, correct_coverage
+from oedi_spark.escaping import in_ascii
 
 OUTPUT_SHARES = {"comstock": 0.15, "resstock": 0.3}
 """Bytes of staged hours per byte of building file, by product. Measured on real buildings:
@@ -165,7 +166,7 @@ def explain_plan(plan: Plan) -> Iterator[str]:
         for word, bldg_ids in gaps:
             yield from (f"{word}  {each.partition}  bldg_id {bldg_id}" for bldg_id in bldg_ids)
         for key, why in each.surplus.items():
-            yield f"surplus  {why}  {_escape(key)}"
+            yield f"surplus  {why}  {in_ascii(key)}"
     found = plan.metadata
     unknown = sorted({x.partition.release for x in plan.partitions if not x.is_registered})
     yield from (f"unregistered  {each}: stamp and year as its files say" for each in unknown)
@@ -176,17 +177,13 @@ def explain_plan(plan: Plan) -> Iterator[str]:
         yield f"{Gap.COUNTY_NOT_FOUND}  {partition}  {county}"
     files = found.index.files
     for at, (reason, detail) in sorted(found.faults.items()):
-        yield f"{reason}  {_escape(files[at].key)}  {_escape(detail)}"
+        yield f"{reason}  {in_ascii(files[at].key)}  {in_ascii(detail)}"
     for surplus in found.index.surplus:
-        yield f"surplus  {surplus.why}  {_escape(surplus.key)}"
+        yield f"surplus  {surplus.why}  {in_ascii(surplus.key)}"
     total_mib = sum(each.size_bytes for each in plan.partitions) / 2**20
     metadata_mib = sum(file.size_bytes for file in files) / 2**20
     yield f"{len(files):,} metadata files, {metadata_mib:,.1f} MiB"
     yield f"{len(plan.index.files):,} files, {total_mib:,.1f} MiB"
-
-
-def _escape(text: str) -> str:
-    return text.encode("unicode_escape").decode()
 
 
 def build_batches(

@@ -23,6 +23,7 @@ from oedi_spark.sample.lake import SampleRequest, write_sample_lake
 from oedi_spark.session import submit_environment
 from oedi_spark.source.layout import ReleaseFolder
 from tests.conftest import COMSTOCK, PROJECT, ReadTable
+from tests.named import files_named_by
 from tests.test_pipeline import ROWS
 
 BUILDINGS = 24
@@ -89,13 +90,7 @@ def files_of(config: RunConfig, table: str) -> tuple[set[str], set[str]]:
     opened = open_catalog(place).load_table((place.database, table))
     root = Path(opened.location().removeprefix("file://"))
     lying = {str(path) for path in root.rglob("*") if path.is_file()}
-    named = {opened.metadata_location, *(e.metadata_file for e in opened.metadata.metadata_log)}
-    for snapshot in opened.snapshots():
-        named.add(snapshot.manifest_list)
-        for manifest in snapshot.manifests(opened.io):
-            named.add(manifest.manifest_path)
-            entries = manifest.fetch_manifest_entry(opened.io, discard_deleted=False)
-            named |= {entry.data_file.file_path for entry in entries}
+    named = files_named_by(opened)
     return lying, {path.removeprefix("file://") for path in named}
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from oedi_spark.errors import ConfigError, DeploymentError
+from oedi_spark.escaping import printable
 
 CONNECT_LIMIT_S = 10
 READ_LIMIT_S = 30
@@ -134,8 +135,7 @@ def explained(service: str, what: str) -> Iterator[None]:
 
 def one_line(text: object, most: int = 300) -> str:
     """Text from outside: what would move the cursor or break the line is escaped, the rest cut."""
-    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-    whole = "".join(escaped)
+    whole = printable(text)
     return whole if len(whole) <= most else f"{whole[: most - 1]}…"
 
 

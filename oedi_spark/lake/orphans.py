@@ -26,7 +26,7 @@ from pyiceberg.table import Table
 from oedi_spark.contracts_maintenance import MaintenanceStep, StepReport
 from oedi_spark.lake.catalog import CatalogLocation, commit_uuid
 from oedi_spark.lake.file_io import access_of
-from oedi_spark.lake.files import StoredFile, list_below, list_uris
+from oedi_spark.lake.files import StoredFile, list_below
 from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.owned import (
     canonical,
@@ -38,6 +38,7 @@ from oedi_spark.lake.owned import (
     outside,
     short_name,
 )
+from oedi_spark.lake.sweep import METADATA_FILE, stale_metadata
 from oedi_spark.log import get_logger
 
 _log = get_logger(__name__)
@@ -53,7 +54,6 @@ _OURS = (
     re.compile(rf"metadata/{_UUID}-m[0-9]+\.avro"),
     re.compile(rf"metadata/snap-[0-9]+-[0-9]+-{_UUID}\.avro"),
 )
-_METADATA_FILE = re.compile(r"(?P<version>[0-9]+)-[0-9a-f-]{36}\.metadata\.json")
 _WAITING = re.compile(rf"{_RUN_ID}/.+")
 
 
@@ -116,24 +116,14 @@ def sweep_landing(place: CatalogLocation, *, age_days: float, is_dry_run: bool) 
 
 
 def sweep_old_metadata(table: Table, *, is_dry_run: bool) -> StepReport:
-    """Remove metadata files that lost a race, or that the log of the current one has dropped.
-
-    Only versions up to the current one: a later one may be a commit that is under way.
-    """
+    """Remove metadata files that lost a race, or that the log of the current one has dropped."""
     table = table.refresh()
     report = StepReport(short_name(table), MaintenanceStep.METADATA)
-    folder, _, name = table.metadata_location.rpartition("/")
-    current = _METADATA_FILE.fullmatch(name)
-    if current is None:
+    name = table.metadata_location.rsplit("/", 1)[1]
+    if METADATA_FILE.fullmatch(name) is None:
         note = f"{name} is not named as this package's catalogs name metadata"
         return StepReport(report.table, report.step, notes=(note,))
-    named = named_besides(table)
-    stale = []
-    for uri in list_uris(folder, access_of(table)):
-        match = _METADATA_FILE.fullmatch(uri.rsplit("/", 1)[1])
-        is_older = match is not None and int(match["version"]) <= int(current["version"])
-        if is_older and canonical(uri) not in named and not _is_link(uri):
-            stale.append(uri)
+    stale = [uri for uri in stale_metadata(table) if not _is_link(uri)]
     removed = measure(dict.fromkeys(stale), access_of(table))
     if not is_dry_run:
         delete_owned(table, stale)
@@ -223,7 +213,7 @@ def _judge(root: str, suspects: Iterable[StoredFile], kept: Collection[str]) -> 
     orphans, foreign, marks = [], [], _marks(kept)
     for each in suspects:
         name = each.uri.removeprefix(f"{root}/")
-        if name.startswith("metadata/") and _METADATA_FILE.fullmatch(name.split("/", 1)[1]):
+        if name.startswith("metadata/") and METADATA_FILE.fullmatch(name.split("/", 1)[1]):
             continue  # the step for metadata judges these, by their version
         if not any(pattern.fullmatch(name) for pattern in _OURS) or _is_link(each.uri):
             foreign.append(each.uri)

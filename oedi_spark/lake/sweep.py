@@ -18,7 +18,7 @@ from oedi_spark.lake.catalog import commit_uuid
 from oedi_spark.lake.file_io import access_of
 from oedi_spark.lake.files import delete_uris, list_below, list_uris, remove_empty
 
-_METADATA_FILE = re.compile(r"(?P<version>[0-9]+)-[0-9a-f-]{36}\.metadata\.json")
+METADATA_FILE = re.compile(r"(?P<version>[0-9]+)-[0-9a-f-]{36}\.metadata\.json")
 
 
 def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> tuple[str, ...]:
@@ -53,24 +53,31 @@ def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> t
 
 
 def sweep_metadata(table: Table) -> tuple[str, ...]:
-    """Remove metadata files that lost their race, or whose run died before the catalog took them.
-
-    Only versions up to the current one: a later one may be a commit that is under way.
-    """
+    """Remove metadata files that lost a race, or whose run died before the catalog took them."""
     table = table.refresh()
-    current = _METADATA_FILE.fullmatch(_name(table.metadata_location))
-    if current is None:
-        return ()
-    kept = {_name(entry.metadata_file) for entry in table.metadata.metadata_log}
-    kept.add(_name(table.metadata_location))
-    orphans = []
-    for uri in list_uris(_metadata_uri(table), access_of(table)):
-        match = _METADATA_FILE.fullmatch(_name(uri))
-        is_older = match is not None and int(match["version"]) <= int(current["version"])
-        if is_older and _name(uri) not in kept:
-            orphans.append(uri)
+    orphans = stale_metadata(table)
     delete_uris(orphans, access_of(table))
     return tuple(orphans)
+
+
+def stale_metadata(table: Table) -> list[str]:
+    """The metadata files of a table that its current one does not name, by URI.
+
+    Only versions up to the current one: a later one may be a commit that is under way. None where
+    the current one is not named as this package's catalogs name it.
+    """
+    current = METADATA_FILE.fullmatch(_name(table.metadata_location))
+    if current is None:
+        return []
+    kept = {_name(entry.metadata_file) for entry in table.metadata.metadata_log}
+    kept.add(_name(table.metadata_location))
+    stale = []
+    for uri in list_uris(_metadata_uri(table), access_of(table)):
+        match = METADATA_FILE.fullmatch(_name(uri))
+        is_older = match is not None and int(match["version"]) <= int(current["version"])
+        if is_older and _name(uri) not in kept:
+            stale.append(uri)
+    return stale
 
 
 def _metadata_uri(table: Table) -> str:

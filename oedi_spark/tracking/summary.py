@@ -14,6 +14,7 @@ from pathlib import Path
 from oedi_spark.contracts import Reason, Transition
 from oedi_spark.contracts_metadata import Gap
 from oedi_spark.coverage import Coverage
+from oedi_spark.escaping import printable
 from oedi_spark.log import get_logger
 
 _log = get_logger(__name__)
@@ -217,7 +218,7 @@ class RunSummary:
         lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
         lines += self._oddities()
         if self.error:
-            lines += [f"  {_one_line(line)}" for line in self.error.splitlines()]
+            lines += [f"  {printable(line)}" for line in self.error.splitlines()]
         return "\n".join(lines)
 
     def _counts(self) -> list[str]:
@@ -256,15 +257,15 @@ class RunSummary:
             ("surplus metadata", self.metadata.surplus),
         ):
             lines += _named(title, found)
-        lines += [f"  metadata  {_one_line(each)}" for each in self.metadata.counties_not_found]
+        lines += [f"  metadata  {printable(each)}" for each in self.metadata.counties_not_found]
         lines += [f"  metadata withheld with its hours: {each}" for each in self.metadata.withheld]
-        lines += [f"  metadata  {_one_line(each)}" for each in self.metadata.notes]
+        lines += [f"  metadata  {printable(each)}" for each in self.metadata.notes]
         for title, names in (
             ("columns ruled by their unit alone", self.columns_by_unit),
             ("columns left out, no rule and no unit", self.columns_omitted),
         ):
             if names:
-                lines.append(f"  {title}: {', '.join(map(_one_line, names))}")
+                lines.append(f"  {title}: {', '.join(map(printable, names))}")
         return lines
 
 
@@ -291,17 +292,12 @@ def write_summary(summary: RunSummary, folder: Path) -> Path | None:
 
 def _named(title: str, found: Mapping[str, str], most: int = 10) -> list[str]:
     lines = [
-        f"  {title}: {_one_line(key.rsplit('/', 1)[-1])}  {_one_line(why)}"
+        f"  {title}: {printable(key.rsplit('/', 1)[-1])}  {printable(why)}"
         for key, why in list(found.items())[:most]
     ]
     if len(found) > most:
         lines.append(f"  {title}: … and {len(found) - most} more, all in the JSON summary")
     return lines
-
-
-def _one_line(text: str) -> str:
-    """Names come from outside: what would move the cursor or break the line is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _mib(size_bytes: int) -> str:

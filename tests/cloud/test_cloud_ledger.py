@@ -17,6 +17,7 @@ from oedi_spark.lake.catalog import CatalogLocation, open_catalog
 from oedi_spark.lake.ledger import open_ledger, read_discrepancies, read_runs, runs_definition
 from tests.cloud.cloud import Cloud
 from tests.lake.test_ledger import PATIENT, enter, run_of
+from tests.named import files_named_by
 
 RUNS = 8
 
@@ -39,13 +40,7 @@ def named_files(place: CatalogLocation, *tables: str) -> set[str]:
     named: set[str] = set()
     for name in tables:
         table = open_catalog(place, create=False).load_table((place.database, name))
-        named |= {table.metadata_location, *(e.metadata_file for e in table.metadata.metadata_log)}
-        for snapshot in table.snapshots():
-            named.add(snapshot.manifest_list)
-            for manifest in snapshot.manifests(table.io):
-                named.add(manifest.manifest_path)
-                entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-                named |= {entry.data_file.file_path for entry in entries}
+        named |= files_named_by(table)
     return named
 
 

@@ -24,6 +24,7 @@ from oedi_spark.lake.catalog import open_catalog, spark_catalog_settings
 from oedi_spark.session import submit_environment
 from tests.cloud.cloud import CREDENTIALS, Cloud
 from tests.conftest import PROJECT, MakeConfig, ReadTable
+from tests.named import files_named_by
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -139,13 +140,7 @@ def assert_nothing_else_lies_there(
     named = set()
     for name in (*TABLES, "columns", "runs", "discrepancies"):
         table = catalog.load_table((database, name))
-        named |= {table.metadata_location, *(e.metadata_file for e in table.metadata.metadata_log)}
-        for snapshot in table.snapshots():
-            named.add(snapshot.manifest_list)
-            for manifest in snapshot.manifests(table.io):
-                named.add(manifest.manifest_path)
-                entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-                named |= {entry.data_file.file_path for entry in entries}
+        named |= files_named_by(table)
         for secret in CREDENTIALS.values():
             assert secret == "true" or secret not in str(table.properties)
     lying = cloud.keys(bucket)

@@ -25,6 +25,7 @@ from tests.cluster.standalone import (
     submitted,
 )
 from tests.conftest import COMSTOCK, ReadTable
+from tests.named import files_named_by
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -155,13 +156,7 @@ def unnamed_files(config: RunConfig) -> set[str]:
     named = set()
     for name in (*TABLES, *LEDGER):
         table = catalog.load_table((place.database, name))
-        named |= {table.metadata_location, *(e.metadata_file for e in table.metadata.metadata_log)}
-        for snapshot in table.snapshots():
-            named.add(snapshot.manifest_list)
-            for manifest in snapshot.manifests(table.io):
-                named.add(manifest.manifest_path)
-                entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-                named |= {entry.data_file.file_path for entry in entries}
+        named |= files_named_by(table)
     root = Path(place.warehouse_uri.removeprefix("file://"))
     lying = {str(path) for path in root.rglob("*") if path.is_file()}
     return lying - {uri.removeprefix("file://") for uri in named}

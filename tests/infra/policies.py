@@ -116,10 +116,9 @@ def record_runs(
 
 def _config(applied: Applied, url: str, folder: Path) -> dict[str, str]:
     """The deployed config by its key, for another server, with upkeep that finds work to do."""
-    bucket, key = applied.outputs["default_config_uri"].removeprefix("s3://").split("/", 1)
-    s3 = applied.client("s3")
-    text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8")
-    s3.close()
+    uri = applied.outputs["default_config_uri"]
+    key = uri.removeprefix("s3://").split("/", 1)[1]
+    text = applied.read(uri).decode("utf-8")
     config = yaml.safe_load(text.replace(applied.url, url))
     config["settings"]["log_dir"] = str(folder / "logs")
     config["maintenance"] = {

@@ -135,6 +135,14 @@ class Applied:
             aws_secret_access_key="looker",
         )
 
+    def read(self, uri: str) -> bytes:
+        """An object on the server's S3."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        s3 = self.client("s3")
+        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        s3.close()
+        return body
+
 
 def find_program() -> str | None:
     """Terraform on the PATH."""

@@ -67,7 +67,7 @@ def run_applied_job(applied: Applied, tmp_path_factory: pytest.TempPathFactory) 
     job = _job_of_the_start_trigger(glue)
     glue.close()
     script = folder / "etl.py"
-    script.write_bytes(_read(applied, job["Command"]["ScriptLocation"]))
+    script.write_bytes(applied.read(job["Command"]["ScriptLocation"]))
     arguments = [text for pair in job["DefaultArguments"].items() for text in pair]
     arguments += ["--JOB_NAME", job["Name"], "--JOB_RUN_ID", "jr_1"]
     arguments += ["--WORKFLOW_NAME", "oedi-dev", "--WORKFLOW_RUN_ID", run["WorkflowRunId"]]
@@ -104,14 +104,6 @@ def _job_of_the_start_trigger(glue: Any) -> dict[str, Any]:  # noqa: ANN401 - bo
     return found
 
 
-def _read(applied: Applied, uri: str) -> bytes:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    s3 = applied.client("s3")
-    body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    s3.close()
-    return body
-
-
 def test_applied_job_with_its_own_arguments_publishes_into_the_applied_database(
     applied: Applied, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +119,7 @@ def test_applied_job_with_its_own_arguments_publishes_into_the_applied_database(
 
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    default = yaml.safe_load(_read(applied, applied.outputs["default_config_uri"]))
+    default = yaml.safe_load(applied.read(applied.outputs["default_config_uri"]))
     place = pipeline.catalog_location(RunConfig.model_validate(default))
     hours = open_catalog(place).load_table((DATABASE, "hourly")).scan().to_arrow()
     assert hours.num_rows == 2 * 8760
@@ -137,9 +129,9 @@ def test_applied_job_with_its_own_arguments_publishes_into_the_applied_database(
 def test_what_the_run_was_asked_for_beats_the_deployed_default_and_leaves_it_as_it_was(
     applied: Applied, ran: Ran
 ) -> None:
-    default = yaml.safe_load(_read(applied, applied.outputs["default_config_uri"]))
+    default = yaml.safe_load(applied.read(applied.outputs["default_config_uri"]))
     assert default["job_specific"][0]["upgrades"] == "0-1"
-    summary = json.loads(_read(applied, _summary_uri(ran)))
+    summary = json.loads(applied.read(_summary_uri(ran)))
     partitions = [each["partition"] for each in summary["partitions"]]
     assert partitions == [f"release={RELEASE}/state=CO/upgrade=0"]
 
@@ -147,7 +139,7 @@ def test_what_the_run_was_asked_for_beats_the_deployed_default_and_leaves_it_as_
 def test_summary_of_a_workflows_run_lies_where_the_command_line_looks(
     applied: Applied, ran: Ran
 ) -> None:
-    summary = json.loads(_read(applied, _summary_uri(ran)))
+    summary = json.loads(applied.read(_summary_uri(ran)))
     assert summary["data_files_stats"]["total_data_files_listed"] == 2
     assert summary["data_files_stats"]["total_data_files_uploaded"] == 2
     assert summary["run"]["exit_code"] == 0

@@ -22,13 +22,6 @@ from tests.infra.terraform import Applied, Terraform
 BUCKET = "oedi-dev-123456789012-us-east-1"
 
 
-def read(applied: Applied, uri: str) -> bytes:
-    """An object of the applied bucket."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    body: bytes = applied.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    return body
-
-
 @pytest.fixture
 def job(applied: Applied) -> dict[str, Any]:
     """The ETL job as Glue has it."""
@@ -118,12 +111,12 @@ def test_job_runs_the_script_with_the_package_that_lies_beside_it(
     assert folder.startswith(f"s3://{BUCKET}/scripts/code/")
     package = job["DefaultArguments"]["--additional-python-modules"]
     assert package == f"{folder}/oedi_spark-0.0.0.gluewheels.zip"
-    assert read(applied, script) == (checkout / "spark_jobs" / "etl.py").read_bytes()
-    assert read(applied, package) == next((checkout / "dist").iterdir()).read_bytes()
+    assert applied.read(script) == (checkout / "spark_jobs" / "etl.py").read_bytes()
+    assert applied.read(package) == next((checkout / "dist").iterdir()).read_bytes()
     maintain = applied.client("glue").get_job(JobName="oedi-dev-maintain")["Job"]
     assert maintain["Command"]["ScriptLocation"] == f"{folder}/maintain.py"
     script = (checkout / "spark_jobs" / "maintain.py").read_bytes()
-    assert read(applied, maintain["Command"]["ScriptLocation"]) == script
+    assert applied.read(maintain["Command"]["ScriptLocation"]) == script
 
 
 def test_job_has_glues_settings(job: dict[str, Any]) -> None:
@@ -165,7 +158,7 @@ def test_jobs_arguments_are_understood_by_the_job(job: dict[str, Any]) -> None:
 
 
 def test_default_config_is_one_that_the_job_accepts(applied: Applied, tmp_path: Path) -> None:
-    text = read(applied, applied.outputs["default_config_uri"]).decode()
+    text = applied.read(applied.outputs["default_config_uri"]).decode()
     (tmp_path / "default.yaml").write_text(text, "utf-8")
     config: RunConfig = load_config(tmp_path / "default.yaml")
     assert config.output_dir == f"s3://{BUCKET}/etl_output"

@@ -36,6 +36,7 @@ from oedi_spark.lake.s3_access import S3Access
 from oedi_spark.lake.sweep import sweep_run
 from tests.conftest import PROJECT, MakeConfig
 from tests.lake.conftest import TOTAL
+from tests.named import files_named_by
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000)
 START_LIMIT_S = 120.0
@@ -99,14 +100,8 @@ def files_of(place: CatalogLocation, table: str = "runs") -> tuple[set[str], set
     opened = open_catalog(place, create=False).load_table((place.database, table))
     root = Path(opened.location().removeprefix("file://"))
     lying = {str(p) for p in root.rglob("*") if p.is_file() and not p.name.endswith(".json")}
-    named = set()
-    for snapshot in opened.snapshots():
-        named.add(snapshot.manifest_list)
-        for manifest in snapshot.manifests(opened.io):
-            named.add(manifest.manifest_path)
-            entries = manifest.fetch_manifest_entry(opened.io, discard_deleted=False)
-            named |= {entry.data_file.file_path for entry in entries}
-    return lying, {path.removeprefix("file://") for path in named}
+    named = {uri.removeprefix("file://") for uri in files_named_by(opened)}
+    return lying, {path for path in named if not path.endswith(".json")}
 
 
 def appends(transaction: Transaction) -> bool:
