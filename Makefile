@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 CONFIG ?= conf/local.yaml
 BUILDINGS ?= 8
 FILES ?= 1126
+WORKERS ?= 2
 
 # Spark takes its settings, its Java and its Python from here, whatever else the machine has.
 SPARK_ENV = unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH; \
@@ -65,8 +66,8 @@ lint: $(STAMP) ## ruff, its formatter, and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## Lint, types and all tests
-	$(SPARK_ENV) $(BIN)/python -m pytest
+test: lint ## Lint, types and all tests, in WORKERS processes (2)
+	$(SPARK_ENV) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 cluster-test: $(STAMP) ## The job on a standalone cluster whose workers and tasks die
 	$(SPARK_ENV) $(BIN)/python -m pytest tests/cluster
@@ -76,6 +77,7 @@ format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## The job beside its peers on FILES building files (1126)
+	$(BIN)/python -m bench.gate
 	$(SPARK_ENV) $(BIN)/python -m bench.run --files $(FILES)
 
 package: $(STAMP) ## dist/: our wheel, and the zip of wheels for Glue, checked on its versions

@@ -24,6 +24,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 REAL_LAKE = Path(os.environ.get("OEDI_REAL_LAKE") or PROJECT.parent / "shared" / "data" / "lake")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests share a process when there are several: the makers of `make test`'s groups.
+
+    Those with the one Spark, those with the one applied infrastructure, and else those of a file.
+    """
+    with_spark = {item.path for item in items if "spark" in getattr(item, "fixturenames", ())}
+    for item in items:
+        is_infra = item.path.is_relative_to(PROJECT / "tests" / "infra")
+        shared = "spark" if item.path in with_spark else str(item.path)
+        item.add_marker(pytest.mark.xdist_group("infra" if is_infra else shared))
+
+
 @pytest.fixture(scope="session")
 def real_lake() -> Path:
     """The bucket root of the real files; a skip says why, and where they must be, a failure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,14 @@ class Cloud:
         found = {item["Key"] for page in pages for item in page.get("Contents", ())}
         client.close()
         return found
+
+    def make_bucket(self) -> str:
+        """An empty bucket with a name of its own."""
+        name = f"out-{secrets.token_hex(6)}"
+        client = self.client("s3")
+        client.create_bucket(Bucket=name)
+        client.close()
+        return name
 
     def refusals(self) -> int:
         """How often its Glue has refused a stale version."""

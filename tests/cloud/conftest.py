@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -50,11 +49,7 @@ def _upload(cloud: Cloud) -> None:
 @pytest.fixture
 def bucket(cloud: Cloud) -> str:
     """An empty bucket of this test's own."""
-    name = f"out-{secrets.token_hex(6)}"
-    client = cloud.client("s3")
-    client.create_bucket(Bucket=name)
-    client.close()
-    return name
+    return cloud.make_bucket()
 
 
 @pytest.fixture(autouse=True)
