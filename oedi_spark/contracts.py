@@ -55,6 +55,24 @@ class Reason(StrEnum):
     COUNTY_CONTRADICTS_NAME = "county_contradicts_name"
     UPGRADE_CONTRADICTS_NAME = "upgrade_contradicts_name"
     LANDING_FAILED = "landing_failed"
+    # quality rules that block, by their names (transform/rules.py)
+    HOURS_SUM_TO_INTERVALS = "hours_sum_to_intervals"
+    VALUES_ARE_POSSIBLE = "values_are_possible"
+    ENERGY_IS_NOT_NEGATIVE = "energy_is_not_negative"
+    ENERGY_IS_NO_POWER = "energy_is_no_power"
+    END_USES_SUM_TO_FUEL_TOTALS = "end_uses_sum_to_fuel_totals"
+    FUEL_TOTALS_SUM_TO_SITE_ENERGY = "fuel_totals_sum_to_site_energy"
+    NET_IS_TOTAL_AND_GENERATION = "net_is_total_and_generation"
+    ENERGY_IS_INTENSITY_TIMES_AREA = "energy_is_intensity_times_area"
+    VALUES_ARE_PLAUSIBLE = "values_are_plausible"
+    INTENSITY_IS_PLAUSIBLE = "intensity_is_plausible"
+    VALUES_ARE_COMPLETE = "values_are_complete"
+    FLOOR_AREA_IS_AS_PUBLISHED = "floor_area_is_as_published"
+    PUBLISHED_SCALE_IS_ONE = "published_scale_is_one"
+    SUMS_AGREE_WITH_PUBLISHED = "sums_agree_with_published"
+    OTHER_RESULTS_AGREE_WITH_PUBLISHED = "other_results_agree_with_published"
+    INTENSITY_FITS_BUILDING_TYPE = "intensity_fits_building_type"
+    KNOWN_ERRATUM = "known_erratum"
     # whole partition, or whole run
     PARTITION_WITHHELD = "partition_withheld"
     NOT_COMMITTED = "not_committed"
@@ -127,10 +145,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Column:
-    """One measure: the name it has with us, the one it has at the source, and its rule.
-
-    `source_type` is the type of the file that it was seen in.
-    """
+    """One measure: our name, the source's name and type, and its rule."""
 
     name: str
     source_name: str
@@ -153,6 +168,11 @@ class Batch:
     facts: ReleaseFacts
     files: tuple[SourceFile, ...]
     field_ids: Mapping[str, int]
+    fingerprint: str = ""
+    """Of everything that its staged file depends on. Empty: what it stages is not taken up by
+    a later run."""
+    published_uri: str | None = None
+    """The published annual results of its partition (`transform/published.py`), if it has any."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +218,56 @@ class FileOutcome:
 
 
 @dataclass(frozen=True)
+class RuleFinding:
+    """A rule of severity `warn` that does not hold of one file. `rule` is its name."""
+
+    ordinal: int
+    rule: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class MeasureStatistics:
+    """One measure over buildings: bounded whatever their number, and mergeable.
+
+    Of hours: `hour_count`, of these `null_count` without a value, `lower` and `upper`; None where
+    there is no value. Of years: `building_count` that have every hour, `annual_total` of them
+    together (the sum of a building's hours, their mean for a measure that is averaged), and a
+    `histogram` of them by logarithmic bin (`transform/statistics.py`).
+    """
+
+    building_count: int
+    annual_total: float
+    histogram: Mapping[int, int]
+    hour_count: int = 0
+    null_count: int = 0
+    lower: float | None = None
+    upper: float | None = None
+
+    def merged(self, other: MeasureStatistics) -> MeasureStatistics:
+        """Both together."""
+        counts = dict(self.histogram)
+        for place, count in other.histogram.items():
+            counts[place] = counts.get(place, 0) + count
+        lowers = [each for each in (self.lower, other.lower) if each is not None]
+        uppers = [each for each in (self.upper, other.upper) if each is not None]
+        return MeasureStatistics(
+            self.building_count + other.building_count,
+            self.annual_total + other.annual_total,
+            counts,
+            self.hour_count + other.hour_count,
+            self.null_count + other.null_count,
+            min(lowers, default=None),
+            max(uppers, default=None),
+        )
+
+
+@dataclass(frozen=True)
 class BatchResult:
-    """What one task hands back to the driver: descriptors, never rows."""
+    """What one task hands back to the driver: descriptors, never rows.
+
+    `judged` counts, by rule, the buildings of which it was asked; `statistics` go by measure.
+    """
 
     batch_number: int
     staged: tuple[StagedFile, ...]
@@ -208,6 +276,9 @@ class BatchResult:
     columns: Mapping[Column, int]
     read_bytes: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    findings: tuple[RuleFinding, ...] = ()
+    judged: Mapping[str, int] = field(default_factory=dict)
+    statistics: Mapping[str, MeasureStatistics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,11 +320,23 @@ class FileIndex:
         """The index without those buildings of the named partitions that are not wanted."""
         if not wanted:
             return self
-        listings, start = [], 0
+        listings = []
         for each in self.listings:
             kept = wanted.get(each.partition)
-            chosen = [file for file in each.files if kept is None or file.bldg_id in kept]
-            files = tuple(replace(file, ordinal=at) for at, file in enumerate(chosen, start))
+            chosen = tuple(file for file in each.files if kept is None or file.bldg_id in kept)
+            listings.append(replace(each, files=chosen))
+        return FileIndex(tuple(listings)).renumbered()
+
+    def without(self, partitions: Collection[Partition]) -> FileIndex:
+        """The index without these partitions."""
+        kept = tuple(each for each in self.listings if each.partition not in partitions)
+        return FileIndex(kept).renumbered() if len(kept) < len(self.listings) else self
+
+    def renumbered(self) -> FileIndex:
+        """The same files, each `ordinal` its place in `files`."""
+        listings, start = [], 0
+        for each in self.listings:
+            files = tuple(replace(file, ordinal=at) for at, file in enumerate(each.files, start))
             start += len(files)
             listings.append(replace(each, files=files))
         return FileIndex(tuple(listings))
@@ -277,15 +360,17 @@ class FileIndex:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a partition may be published."""
+    """Whether a partition may be published. `broken`: rules of it that block, in words."""
 
     partition: Partition
     listed: int
     failed: int
     is_published: bool
+    broken: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.partition}: {self.failed} of {self.listed} files failed"
+        said = f"{self.partition}: {self.failed} of {self.listed} files failed"
+        return "; ".join([said, *self.broken])
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,20 @@ MetadataResult ─► writer ─ Publication ─► tracker
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oedi_spark.contracts import Partition, Reason, StagedFile, SurplusFile, Transition
+
+NOT_LANDED = frozenset(
+    {Reason.EMPTY, Reason.NOT_PARQUET, Reason.TRUNCATED, Reason.UNREADABLE, Reason.TOO_LARGE}
+)
+"""Of such a file no copy is landed: one breaks every query of whoever crawls the copies."""
 
 NATIONAL = "national"
 """The `state=` of a landed file that holds every state."""
@@ -165,6 +171,31 @@ class MetadataIndex:
         """All files, in order of ordinal."""
         return tuple(file for listing in self.listings for file in listing.files)
 
+    def listings_of(self, partition: Partition) -> tuple[MetadataListing, ...]:
+        """Those that describe a partition, or may: a national one is not asked for its states."""
+        places = self._places
+        cell = (partition.release, partition.upgrade)
+        found = [*places.get((*cell, None), ()), *places.get((*cell, partition.state), ())]
+        return tuple(self.listings[place] for place in found)
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, int, str | None], list[int]]:
+        places: dict[tuple[str, int, str | None], list[int]] = {}
+        for place, each in enumerate(self.listings):
+            places.setdefault((each.release, each.upgrade, each.state), []).append(place)
+        return places
+
+    def keep(self, listings: Collection[MetadataListing]) -> MetadataIndex:
+        """The index with these listings alone, its files numbered anew."""
+        kept = {id(each) for each in listings}
+        chosen, start = [], 0
+        for each in self.listings:
+            if id(each) in kept:
+                files = [replace(file, ordinal=at) for at, file in enumerate(each.files, start)]
+                start += len(files)
+                chosen.append(replace(each, files=tuple(files)))
+        return replace(self, listings=tuple(chosen))
+
 
 @dataclass(frozen=True)
 class MetadataPeek:
@@ -223,6 +254,29 @@ class LandedFile:
 
 
 @dataclass(frozen=True)
+class GeographyCoverage:
+    """Of one kind of geography how many, and how much weight, have a building with a series.
+
+    Weights are real buildings or dwellings. `astray_weight`: of rows whose code is of another
+    state than the partition, or, by county, of rows without a county; the latter are not in
+    `weight`. `weightless_count`: buildings that weigh nothing in one of the geographies.
+    """
+
+    kind: str
+    count: int
+    covered_count: int
+    weight: float
+    covered_weight: float
+    astray_weight: float = 0.0
+    weightless_count: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the weight; 1 where there is none to cover."""
+        return self.covered_weight / self.weight if self.weight else 1.0
+
+
+@dataclass(frozen=True)
 class MetadataPart:
     """The metadata of one partition, staged: rows, and the weights that they sum to."""
 
@@ -231,6 +285,11 @@ class MetadataPart:
     weights: StagedFile | None
     columns: tuple[MetadataColumn, ...]
     bldg_ids: NDArray[np.int64]
+    published_uri: str | None = None
+    """Where its annual results by building wait for the series; None if it has none."""
+    published_digest: str | None = None
+    """Of these results: the same whenever the same files could be read."""
+    geographies: tuple[GeographyCoverage, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ OediSparkError
 ├── SourceError              exit 3   inputs are missing, or not as declared
 │   ├── NoSourceFilesError
 │   ├── SourceListingError
+│   ├── ChecksumsError
 │   └── MetadataAmbiguousError
 ├── QualityGateError         exit 4   the data was read but must not be published
 │   └── FanOutError
@@ -77,6 +78,18 @@ class SourceListingError(SourceError):
         )
 
 
+class ChecksumsError(SourceError):
+    """The checksum manifest of a local source cannot be read, so nothing could be compared."""
+
+    def __init__(self, path: str, line: int | None, cause: str) -> None:
+        self.path, self.line, self.cause = path, line, cause
+        where = path if line is None else f"{path}, line {line}"
+        super().__init__(
+            f"{where}: {cause}. Correct it, or write it anew (`oedi-spark checksums` prints it); "
+            "without the file nothing is compared, and the summary says so."
+        )
+
+
 class MetadataAmbiguousError(SourceError):
     """Two files claim to be the metadata of the same rows; to take one would be a guess."""
 
@@ -89,18 +102,26 @@ class MetadataAmbiguousError(SourceError):
 
 
 class QualityGateError(OediSparkError):
-    """Partitions were held back, because too many of their files failed."""
+    """Partitions were held back: too many of their files failed, or a rule of theirs is broken.
+
+    `broken`: the rules and reasons because of which, each once.
+    """
 
     exit_code = 4
 
-    def __init__(self, withheld: Sequence[str], max_failed_fraction: float) -> None:
+    def __init__(
+        self, withheld: Sequence[str], max_failed_fraction: float, broken: Sequence[str] = ()
+    ) -> None:
         self.withheld, self.max_failed_fraction = tuple(withheld), max_failed_fraction
+        self.broken = tuple(dict.fromkeys(broken))
         listed = "".join(f"\n  {one}" for one in self.withheld)
         super().__init__(
-            f"{len(self.withheld)} partition(s) not published: more than "
-            f"{max_failed_fraction:g} of the files failed, or nothing could be staged:{listed}\n"
-            "The table keeps what it had there. The summary names every file and its reason; "
-            "raise settings.max_failed_fraction only if you mean it."
+            f"{len(self.withheld)} partition(s) not published "
+            f"({', '.join(self.broken) or 'nothing could be staged'}): more than "
+            f"{max_failed_fraction:g} of the files failed, nothing could be staged, or a rule of "
+            f"the whole partition is broken:{listed}\n"
+            "The table keeps what it had there. The summary names every file and its reason; raise "
+            "settings.max_failed_fraction, or change settings.quality_rules, only if you mean it."
         )
 
 
