@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 from pyiceberg.table import Table
 
@@ -30,7 +31,12 @@ from oedi_spark.lake.compaction import CompactionRule, compact
 from oedi_spark.lake.expiry import expire_snapshots
 from oedi_spark.lake.faults import is_storage_fault, say_fault
 from oedi_spark.lake.lease import LeaseBook
-from oedi_spark.lake.orphans import sweep_landing, sweep_old_metadata, sweep_orphans
+from oedi_spark.lake.orphans import (
+    sweep_beside,
+    sweep_leases,
+    sweep_old_metadata,
+    sweep_orphans,
+)
 from oedi_spark.lake.owned import TABLES, open_owned
 from oedi_spark.log import get_logger
 from oedi_spark.pipeline import catalog_location, new_run_id
@@ -55,8 +61,8 @@ def maintain(
 
     Args:
         config: Says where the tables lie, and by `maintenance` what is kept.
-        tables: Names out of `owned.TABLES`; none means all of them, and the copies of metadata
-            that dead runs left beside them.
+        tables: Names out of `owned.TABLES`; none means all of them, and what dead runs left
+            beside them.
         steps: What to do, in the order of `MaintenanceStep`.
         is_dry_run: Change nothing, and name what would be changed.
 
@@ -73,11 +79,12 @@ def maintain(
         with _faults_named(place):
             found = _open(place, tables)
             names = tuple(str(table.name()[-1]) for table in found)
-            for step in _work(config, place, found, run_id, steps, is_dry_run):
+            work = _work(config, place, found, run_id, steps, is_dry_run)
+            if MaintenanceStep.ORPHANS in steps and not tables:
+                work = chain(work, _sweep_beside(config, place, is_dry_run))
+            for step in work:
                 _log.info("maintenance step", **_headline(step))
                 done.append(step)
-            if MaintenanceStep.ORPHANS in steps and not tables:
-                done.append(_sweep_landing(config, place, is_dry_run))
         outcome = "complete"
     finally:
         report = MaintenanceReport(
@@ -127,11 +134,13 @@ def _work(
             yield sweep_old_metadata(table, is_dry_run=is_dry_run)
 
 
-def _sweep_landing(config: RunConfig, place: CatalogLocation, is_dry_run: bool) -> StepReport:
+def _sweep_beside(
+    config: RunConfig, place: CatalogLocation, is_dry_run: bool
+) -> Iterator[StepReport]:
     age_days = config.maintenance.orphan_age_days
-    report = sweep_landing(place, age_days=age_days, is_dry_run=is_dry_run)
-    _log.info("maintenance step", **_headline(report))
-    return report
+    for name in ("_landing", "_staged"):
+        yield sweep_beside(place, name, age_days=age_days, is_dry_run=is_dry_run)
+    yield sweep_leases(place, is_dry_run=is_dry_run)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from oedi_spark.contracts import Column
 from oedi_spark.contracts_metadata import MetadataColumn
 from oedi_spark.errors import PublishError
 from oedi_spark.lake.faults import say_fault
-from oedi_spark.lake.file_io import file_io_properties
+from oedi_spark.lake.file_io import FILE_IO_PROPERTY, file_io_properties
 from oedi_spark.lake.files import AMBIENT, S3Access, is_on_s3
 from oedi_spark.lake.metadata_schemas import merge_comments, metadata_definition
 from oedi_spark.lake.schemas import TABLE_PROPERTIES, TableDefinition, describe
@@ -83,7 +83,7 @@ def open_catalog(location: CatalogLocation, *, create: bool = True) -> Catalog:
 
 
 def _load(location: CatalogLocation) -> Catalog:
-    properties = {"warehouse": location.warehouse_uri}
+    properties = {"warehouse": location.warehouse_uri, **FILE_IO_PROPERTY}
     if is_on_s3(location.warehouse_uri):
         properties |= file_io_properties(location.access)
     if location.kind == "glue":
@@ -320,9 +320,13 @@ def _opening_attempts() -> Retrying:
     )
 
 
-def commit_uuid(run_id: str) -> uuid.UUID:
-    """What a run's manifests are called, so that those of a killed run can be told."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"oedi-spark/run/{run_id}")
+def commit_uuid(run_id: str, attempt: int = 0) -> uuid.UUID:
+    """What a run's manifests are called, so that those of a killed run can be told.
+
+    Another `attempt` has other names, below `COMMIT_ATTEMPTS`: the one before may yet happen.
+    """
+    which = f"/{attempt}" if attempt else ""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"oedi-spark/run/{run_id}{which}")
 
 
 def field_ids(table: Table, names: Sequence[str] | None = None) -> dict[str, int]:

@@ -3,6 +3,8 @@
 Runs and compaction keep out of each other's way by leases: a partition that a run is replacing is
 left out, and a run that wants one that is being compacted is told to wait. What others change all
 the same, an engine that knows no leases, is noticed before the commit and left as they made it.
+
+A state that the table `sources` does not bear out is merged too, and stays one that it does not.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.owned import canonical, short_name
 from oedi_spark.lake.rewrite import UnfitFileError, rewrite
 from oedi_spark.lake.schemas import PARTITION_COLUMNS
+from oedi_spark.lake.sources import merged_name, recorded_runs
 from oedi_spark.lake.sweep import sweep_run
 from oedi_spark.lake.writer import RUN_ID_PROPERTY  # noqa: TID251 - the mark of whoever commits
 
@@ -128,10 +131,12 @@ def _compact_held(
         with leases.kept_alive(run_id, partitions):
             table = table.refresh()
             chosen = _choose(table, rule, notes)
+            recorded = recorded_runs(table, partitions)
             for at, each in enumerate(chosen):
                 if each.partition is None or each.partition in partitions:
+                    record = recorded.get(each.partition) if each.partition else None
+                    name = merged_name(run_id, at, record, commit_uuid(run_id))
                     try:
-                        name = f"{run_id}-c{at:05d}-{commit_uuid(run_id)}"  # `sweep_run` tells it
                         written.append(_rewrite(table, each, name, rule))
                     except UnfitFileError as error:
                         notes.append(f"{each.partition or 'the table'} is left: {error}")

@@ -1,12 +1,17 @@
 """How PyIceberg reaches the files of a table: as everything else here reaches them.
 
-Named by the catalog property `py-io-impl`; PyIceberg's own drops the wish for encryption.
+Named by the catalog property `py-io-impl`; PyIceberg's own drops the wish for encryption, and
+does not say which files a commit that failed has begun.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import pyarrow.fs as pafs
-from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.table import Table
 from pyiceberg.typedef import Properties
 
@@ -23,19 +28,45 @@ _PATH_STYLE = "s3.path-style-access"
 _CONNECT_LIMIT, _REQUEST_LIMIT = "s3.connect-timeout", "s3.request-timeout"
 _ATTEMPTS = "oedi-spark.s3.max-attempts"
 
+_begun: ContextVar[list[str] | None] = ContextVar("_begun", default=None)
+
+
+@contextmanager
+def begun_files() -> Iterator[list[str]]:
+    """The URIs of the files that this thread begins to write through PyIceberg meanwhile.
+
+    Those of metadata are among them, whose names nobody else knows; manifests are not: PyIceberg
+    writes them in other threads.
+    """
+    found: list[str] = []
+    token = _begun.set(found)
+    try:
+        yield found
+    finally:
+        _begun.reset(token)
+
 
 class LakeFileIO(PyArrowFileIO):
     """PyIceberg's file access, with this package's S3."""
+
+    def new_output(self, location: str) -> PyArrowFile:
+        """A file to write; nothing is written yet."""
+        if (begun := _begun.get()) is not None:
+            begun.append(location)
+        return super().new_output(location)
 
     def _initialize_s3_fs(self, netloc: str | None) -> pafs.FileSystem:  # noqa: ARG002 - its own
         return open_object_store(_read_properties(self.properties))
 
 
+FILE_IO_PROPERTY = {"py-io-impl": f"{LakeFileIO.__module__}.{LakeFileIO.__qualname__}"}
+"""What every catalog is told."""
+
+
 def file_io_properties(access: S3Access) -> dict[str, str]:
-    """What a catalog is told, so that its tables are reached so."""
+    """What a catalog of tables on S3 is told besides, so that they are reached so."""
     named = {key: getattr(access, field) for key, field in _NAMES.items()}
     return {
-        "py-io-impl": f"{LakeFileIO.__module__}.{LakeFileIO.__qualname__}",
         **{key: value for key, value in named.items() if value is not None},
         _PATH_STYLE: str(access.path_style).lower(),
         _CONNECT_LIMIT: str(access.connect_timeout_s),

@@ -7,6 +7,7 @@ is at it, so that a run that dies over it leaves nothing that the next one would
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from datetime import datetime
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.io.pyarrow import schema_to_pyarrow, write_file
 from pyiceberg.manifest import DataFile
@@ -46,14 +47,17 @@ from oedi_spark.lake.catalog import (
 )
 from oedi_spark.lake.faults import is_refusal, say_fault
 from oedi_spark.lake.lease import LeaseBook
+from oedi_spark.lake.ledger_entry import Entry
 from oedi_spark.lake.schemas import TableDefinition, number_fields
-from oedi_spark.lake.sweep import sweep_metadata, sweep_run
 from oedi_spark.lake.writer import RUN_ID_PROPERTY
 
 RUNS, DISCREPANCIES = "runs", "discrepancies"
 
 Identity = tuple[str | None, str | None, int | None, str, str]
 """Release, state, upgrade, key and reason."""
+
+PUBLISHED = ("hourly", "metadata", "building_weights", "columns", "sources")
+"""The tables whose snapshots a run names."""
 
 _IDENTITY = ("release", "state", "upgrade", "key", "reason")
 
@@ -93,7 +97,6 @@ LEDGER_LIMITS = LedgerLimits()
 def runs_definition() -> TableDefinition:
     """One row per run, also of one that failed."""
     stages = ("config", "indexer", "reader", "rollup", "quality", "writer", "tracker")
-    snapshots = ("hourly", "metadata", "building_weights", "columns")
     fields: list[tuple[str, IcebergType, bool, str]] = [
         ("run_id", StringType(), True, "The run; its snapshots bear it as oedi-spark.run-id"),
         ("started_at_utc", TimestampType(), True, "When it began, UTC"),
@@ -123,12 +126,14 @@ def runs_definition() -> TableDefinition:
         ),
         *(
             (f"{table}_snapshot_id", LongType(), False, f"The snapshot of {table} that it made")
-            for table in snapshots
+            for table in PUBLISHED
         ),
         ("core_count", IntegerType(), False, "Tasks at once when it ended; null without Spark"),
         ("cost_estimate_usd", DoubleType(), False, "Cores, hours, settings.usd_per_core_hour"),
         ("job_run_id", StringType(), False, "The job run of AWS Glue"),
         ("workflow_run_id", StringType(), False, "The workflow run of AWS Glue"),
+        ("files_unchanged", LongType(), False, "Building files left as an earlier run had them"),
+        ("quality_score", DoubleType(), False, "Share of the claims that hold, by weight"),
     ]
     return TableDefinition(RUNS, number_fields(fields), ("started_at_utc",), partition_columns=())
 
@@ -174,11 +179,14 @@ class Ledger:
     ) -> None:
         self._catalog, self._place, self._run_id = catalog, place, run_id
         self._leases, self._limits = leases, limits
+        self.is_tidy = True
+        """Whether a later run has nothing to look for."""
 
     def append(self, definition: TableDefinition, rows: Sequence[dict[str, object]]) -> None:
         """Append a run's rows: all of them once, however often it is tried or called.
 
-        After a commit whose outcome nobody knows the table is asked for the run's own mark.
+        After a commit whose outcome nobody knows the table is asked for the run's own mark. What
+        attempts wrote in vain is removed.
 
         Raises:
             PublishError: The table lies elsewhere, or has a column of another type; or the
@@ -187,26 +195,27 @@ class Ledger:
         """
         table: Table | None = None
         written: list[DataFile] = []
-        tried, in_doubt = 0, False
-        for attempt in _append_attempts(self._limits.append_s):
-            with attempt:
-                tried += 1
-                if table is None:
-                    table = open_table(self._catalog, self._place, definition)
-                else:
-                    table = table.refresh()
-                if _is_recorded(table, self._run_id):
-                    continue
-                written = written or self._write(table, rows)
-                self._leases.require_held(ledger_claim(self._run_id), definition.name)
-                try:
-                    self._commit(table, written, in_doubt=in_doubt)
-                except Exception as error:
-                    in_doubt |= not isinstance(error, CommitFailedException)
-                    raise
-        if table is not None and tried > 1:
-            sweep_run(table, ledger_claim(self._run_id), ())
-            sweep_metadata(table)
+        with self._entry(definition) as entry:
+            for attempt in _append_attempts(self._limits.append_s):
+                with attempt, entry.attempt():
+                    if table is None:
+                        table = open_table(self._catalog, self._place, definition)
+                    else:
+                        table = table.refresh()
+                    if _is_recorded(table, self._run_id):
+                        continue
+                    written = written or self._write(table, rows)
+                    self._leases.require_held(ledger_claim(self._run_id), definition.name)
+                    self._commit(table, written, entry.manifests)
+
+    @contextmanager
+    def _entry(self, definition: TableDefinition) -> Iterator[Entry]:
+        entry = Entry(self._catalog, self._place, definition.name, ledger_claim(self._run_id))
+        try:
+            with entry.tidied():
+                yield entry
+        finally:
+            self.is_tidy &= entry.is_tidy
 
     def ensure(self, definition: TableDefinition) -> None:
         """Make the table if it is not there, so that a query over it finds no rows, not no table.
@@ -215,7 +224,8 @@ class Ledger:
             PublishError: It lies elsewhere, or has a column of another type.
         """
         if not self._catalog.table_exists((self._place.database, definition.name)):
-            open_table(self._catalog, self._place, definition)
+            with self._entry(definition) as entry, entry.attempt():
+                open_table(self._catalog, self._place, definition)
 
     def first_seen(self, releases: Collection[str]) -> dict[Identity, datetime]:
         """When each thing of these releases was seen first, by any run."""
@@ -241,14 +251,13 @@ class Ledger:
         task = WriteTask(commit_uuid(ledger_claim(self._run_id)), 0, table.schema(), batches)
         return list(write_file(table.io, table.metadata, iter([task])))
 
-    def _commit(self, table: Table, written: Sequence[DataFile], *, in_doubt: bool) -> None:
-        """One snapshot. `in_doubt`: an earlier commit may yet happen, so its manifests stay."""
+    def _commit(self, table: Table, written: Sequence[DataFile], manifests: uuid.UUID) -> None:
+        """One snapshot, whose manifests are called so."""
         transaction = table.transaction()
         update = transaction.update_snapshot(
             snapshot_properties={RUN_ID_PROPERTY: self._run_id}
         ).fast_append()
-        if not in_doubt:
-            update.commit_uuid = commit_uuid(ledger_claim(self._run_id))
+        update.commit_uuid = manifests
         with update:
             for file in written:
                 update.append_data_file(file)
@@ -275,12 +284,16 @@ def open_ledger(
     leases.renew(claim, ())
     try:
         with leases.kept_alive(claim, ()):
-            yield Ledger(open_catalog(place), place, run_id, leases, limits)
+            ledger = Ledger(open_catalog(place), place, run_id, leases, limits)
+            yield ledger
     except BaseException:
         with suppress(Exception):  # the fault that counts is the one that is under way
             leases.abandon(claim, ())
         raise
-    leases.release(claim)
+    if ledger.is_tidy:
+        leases.release(claim)
+    else:
+        leases.abandon(claim, ())
 
 
 def _append_attempts(limit_s: float) -> Retrying:

@@ -4,12 +4,16 @@ A file goes only if all of this holds: no snapshot and no metadata names it, it 
 longest run could be, no living run may still commit it, and its name is one that this package or
 an Iceberg writer gives. What bears another name is reported and left alone.
 
+A living run may commit what bears its id, and whatever lies in the partitions that it claims: it
+takes up what a killed run has finished there.
+
 The order of looking matters: files, then leases, then the table. A run that commits between two
 looks is either still alive at the second, or has committed before the third.
 
 A run that counts as dead may only have been out of reach, and wake up. So before a file that
-bears its name goes, its lease goes: that stops it from publishing. Then leases and table are
-looked at once more, for what it did just before.
+bears its name goes, it is told so for good and its lease goes: that stops it from publishing. Then
+leases and table are looked at once more, for what it did just before, and for a run that came to
+take up its work.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from oedi_spark.contracts_maintenance import MaintenanceStep, StepReport
 from oedi_spark.lake.catalog import CatalogLocation, commit_uuid
 from oedi_spark.lake.file_io import access_of
 from oedi_spark.lake.files import StoredFile, list_below
-from oedi_spark.lake.lease import LeaseBook
+from oedi_spark.lake.lease import Lease, LeaseBook
 from oedi_spark.lake.owned import (
     canonical,
     delete_below,
@@ -54,7 +58,11 @@ _OURS = (
     re.compile(rf"metadata/{_UUID}-m[0-9]+\.avro"),
     re.compile(rf"metadata/snap-[0-9]+-[0-9]+-{_UUID}\.avro"),
 )
-_WAITING = re.compile(rf"{_RUN_ID}/.+")
+_BESIDE = {
+    "_landing": re.compile(rf"{_RUN_ID}/.+"),
+    "_staged": re.compile(rf"{_RUN_ID}/[0-9a-f]{{16}}\.json(\.[0-9a-f]{{8}}\.unfinished)?"),
+}
+"""Folders beside the tables, and what our files in them are called."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,23 @@ class _Find:
     orphans: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What stays: files that may be of these runs, and all below these folders of a table."""
+
+    run_ids: frozenset[str]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, owners: Iterable[Lease], claimants: Iterable[Lease]) -> _Kept:
+        """The files of the owners, and the partitions of the claimants."""
+        cells = {cell for each in claimants for cell in each.partitions}
+        return cls(
+            frozenset(each.run_id for each in owners),
+            tuple(f"data/{cell}/" for cell in sorted(cells)),
+        )
 
 
 def sweep_orphans(
@@ -95,24 +120,45 @@ def sweep_orphans(
     )
 
 
-def sweep_landing(place: CatalogLocation, *, age_days: float, is_dry_run: bool) -> StepReport:
-    """Remove the copies of metadata that a dead run left waiting beside the tables."""
-    folder = f"{place.database_uri}/_landing"
+def sweep_beside(
+    place: CatalogLocation, name: str, *, age_days: float, is_dry_run: bool
+) -> StepReport:
+    """Remove what dead runs left beside the tables.
+
+    Args:
+        place: Where the tables lie.
+        name: `_landing`, copies of metadata that wait; or `_staged`, entries of finished batches.
+        age_days: What is younger stays, whatever it is.
+        is_dry_run: Only say what would go.
+    """
+    folder = f"{place.database_uri}/{name}"
     stored = _old(list_below(folder, place.access, within_uri=place.database_uri), age_days)
     found = _stop_dead_runs(
-        place, folder, lambda kept: _judge_landing(folder, stored, kept), is_dry_run=is_dry_run
+        place,
+        folder,
+        lambda kept: _judge(folder, stored, kept, (_BESIDE[name],)),
+        is_dry_run=is_dry_run,
     )
     removed = measure(dict.fromkeys(found.orphans), place.access)
     if not is_dry_run:
         delete_below(folder, found.orphans, place.access)
         _remove_run_folders(folder, found.orphans)
     return StepReport(
-        "_landing",
+        name,
         MaintenanceStep.ORPHANS,
         removed=removed,
         foreign=found.foreign,
         notes=found.notes,
     )
+
+
+def sweep_leases(place: CatalogLocation, *, is_dry_run: bool) -> StepReport:
+    """Remove half-written leases and the marks of runs that were ended long ago; no lease."""
+    gone = LeaseBook(place.database_uri, place.access).outdated()
+    removed = measure(dict.fromkeys(gone), place.access)
+    if not is_dry_run:
+        delete_below(f"{place.database_uri}/_leases", gone, place.access)
+    return StepReport("_leases", MaintenanceStep.ORPHANS, removed=removed)
 
 
 def sweep_old_metadata(table: Table, *, is_dry_run: bool) -> StepReport:
@@ -138,7 +184,7 @@ def _old(stored: Iterable[StoredFile], age_days: float) -> list[StoredFile]:
 def _stop_dead_runs(
     place: CatalogLocation,
     root: str,
-    judge: Callable[[Collection[str]], _Find],
+    judge: Callable[[_Kept], _Find],
     *,
     is_dry_run: bool,
 ) -> _Find:
@@ -147,22 +193,25 @@ def _stop_dead_runs(
     Args:
         place: Where the leases lie.
         root: The folder that is swept.
-        judge: Looks at the folder; leaves what may be of the runs it is handed.
+        judge: Looks at the folder; leaves what it is told to keep.
         is_dry_run: Only say which leases would be released.
     """
     book, now_s = LeaseBook(place.database_uri, place.access), time.time()
-    is_alive = {each.run_id: each.is_alive(now_s) for each in book.others("")}
-    found = judge({run_id for run_id, alive in is_alive.items() if alive})
-    marks = _marks(run_id for run_id, alive in is_alive.items() if not alive)
-    dead: set[str] = set()
+    leases = list(book.others(""))
+    living = [each for each in leases if each.is_alive(now_s)]
+    found = judge(_Kept.of(living, living))
+    sleepers = {each.run_id: each for each in leases if each not in living}
+    marks, dead = _marks(sleepers), set[str]()
     for uri in found.orphans:
         dead |= _owners(uri.removeprefix(f"{root}/"), marks)
     if dead and not is_dry_run:
         for run_id in sorted(dead):
+            book.end(sleepers[run_id])
             book.release(run_id)
             _log.warning("lease of a dead run released", run=run_id)
-        # One that comes back was renewed in the same instant: its run does not know yet.
-        found = judge({each.run_id for each in book.others("")})
+        leases = list(book.others(""))
+        # One that comes back was renewed in the same instant: its run may be about to commit.
+        found = judge(_Kept.of(leases, [each for each in leases if each.is_alive(time.time())]))
     so = "would be" if is_dry_run else "was"
     notes = (f"run {each} counts as dead; its lease {so} released first" for each in sorted(dead))
     return replace(found, notes=(*found.notes, *notes))
@@ -183,9 +232,7 @@ def _owners(name: str, marks: Mapping[str, str]) -> set[str]:
     }
 
 
-def _judge_table(
-    table: Table, root: str, stored: Iterable[StoredFile], kept: Collection[str]
-) -> _Find:
+def _judge_table(table: Table, root: str, stored: Iterable[StoredFile], kept: _Kept) -> _Find:
     """Read the table anew, and sort what it does not name."""
     table = table.refresh()
     named = set(named_files(table, table.snapshots()))
@@ -194,30 +241,22 @@ def _judge_table(
         note = f"snapshots name files elsewhere ({elsewhere[0]}); orphans cannot be told"
         return _Find(notes=(note,))
     named |= named_besides(table)
-    return _judge(root, (each for each in stored if canonical(each.uri) not in named), kept)
+    suspects = (each for each in stored if canonical(each.uri) not in named)
+    return _judge(root, suspects, kept, _OURS)
 
 
-def _judge_landing(folder: str, stored: Iterable[StoredFile], kept: Collection[str]) -> _Find:
-    orphans, foreign, marks = [], [], _marks(kept)
-    for each in stored:
-        name = each.uri.removeprefix(f"{folder}/")
-        if not _WAITING.fullmatch(name) or _is_link(each.uri):
-            foreign.append(each.uri)
-        elif not _owners(name, marks):
-            orphans.append(each.uri)
-    return _Find(tuple(sorted(orphans)), tuple(sorted(foreign)))
-
-
-def _judge(root: str, suspects: Iterable[StoredFile], kept: Collection[str]) -> _Find:
+def _judge(
+    root: str, suspects: Iterable[StoredFile], kept: _Kept, ours: Iterable[re.Pattern[str]]
+) -> _Find:
     """Sort what nothing names: ours and dead, ours and kept, or not ours at all."""
-    orphans, foreign, marks = [], [], _marks(kept)
+    orphans, foreign, marks = [], [], _marks(kept.run_ids)
     for each in suspects:
         name = each.uri.removeprefix(f"{root}/")
         if name.startswith("metadata/") and METADATA_FILE.fullmatch(name.split("/", 1)[1]):
             continue  # the step for metadata judges these, by their version
-        if not any(pattern.fullmatch(name) for pattern in _OURS) or _is_link(each.uri):
+        if not any(pattern.fullmatch(name) for pattern in ours) or _is_link(each.uri):
             foreign.append(each.uri)
-        elif not _owners(name, marks):
+        elif not (name.startswith(kept.folders) or _owners(name, marks)):
             orphans.append(each.uri)
     return _Find(tuple(sorted(orphans)), tuple(sorted(foreign)))
 

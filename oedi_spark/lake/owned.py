@@ -23,7 +23,7 @@ from oedi_spark.lake.catalog import CatalogLocation, table_name
 from oedi_spark.lake.file_io import access_of
 from oedi_spark.lake.files import S3Access, delete_uris, open_uri
 
-TABLES = ("hourly", "metadata", "building_weights", "columns", "runs", "discrepancies")
+TABLES = ("hourly", "metadata", "building_weights", "columns", "sources", "runs", "discrepancies")
 """Every table that this package makes."""
 
 _PARALLEL = 8

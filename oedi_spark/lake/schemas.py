@@ -3,6 +3,8 @@
 `hourly`   one row per release, state, upgrade, bldg_id and hour_start; a double per measure
 `columns`  one row per release, state, upgrade, table and spelling: source name, unit, rule, how
            many buildings have it
+`sources`  one row per release, state, upgrade and file that the partition was made of, or was
+           not; and what the partition was made with
 
 The tables of the metadata are in `metadata_schemas`, those of the ledger in `ledger`. All are
 Iceberg v2 (Athena reads no other), and but for the ledger partitioned by the identity of release,
@@ -137,6 +139,36 @@ def columns_definition() -> TableDefinition:
         ("source_type", StringType(), False, "Its parquet type in the source files"),
     ]
     return TableDefinition("columns", number_fields(fields), ("column_name",))
+
+
+def sources_definition() -> TableDefinition:
+    """What each partition was made of: the files, and fingerprints that are the same in every row.
+
+    What is the same in every row stands in the bounds of the manifest, so that a run that looks
+    for changes reads no data file.
+    """
+    fields: list[tuple[str, IcebergType, bool, str]] = [
+        ("release", StringType(), True, "Release, as in hourly"),
+        ("state", StringType(), True, "State, as in hourly"),
+        ("upgrade", IntegerType(), True, "Upgrade, as in hourly"),
+        ("kind", StringType(), True, "series, metadata, or gap: expected, and not there"),
+        ("bldg_id", LongType(), False, "The building of a series, or of a gap"),
+        ("key", StringType(), False, "The file's key at the source; null for a gap"),
+        ("size_bytes", LongType(), False, "Its size as it was listed"),
+        ("etag", StringType(), False, "Its ETag as it was listed"),
+        ("modified_at_utc", TimestampType(), False, "When it was last written, UTC"),
+        ("reason", StringType(), False, "Why it is not in the tables; null: it is"),
+        ("detail", StringType(), False, "The reason in words"),
+        ("run_id", StringType(), True, "The run that published the partition"),
+        ("staged_by", StringType(), True, "Runs whose ids its data files bear, by commas"),
+        ("fingerprint", StringType(), True, "Of its files and of settings, 16 hex digits"),
+        ("settings", StringType(), True, "Of the settings and the code alone, 16 hex digits"),
+        ("file_count", LongType(), True, "Building files that it was to be made of"),
+        ("hourly_rows", LongType(), True, "Rows of the partition in hourly"),
+        ("metadata_rows", LongType(), True, "Rows of the partition in metadata"),
+        ("weight_rows", LongType(), True, "Rows of the partition in building_weights"),
+    ]
+    return TableDefinition("sources", number_fields(fields), ("kind", "bldg_id"))
 
 
 def number_fields(fields: Iterable[tuple[str, IcebergType, bool, str]]) -> Schema:

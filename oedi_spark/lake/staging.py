@@ -112,9 +112,8 @@ class StagedWriter:
 
         Raises nothing: it is called when something else went wrong, often the disk itself.
         """
-        with suppress(OSError, pa.ArrowException):
-            if self._writer is not None:
-                self._writer.close()
+        if self._writer is not None:
+            _give_up(self._writer)
         with suppress(OSError):
             filesystem, path = open_uri(self._target.uri, self._target.access)
             filesystem.delete_file(path)
@@ -228,7 +227,7 @@ def stage_table(
     filesystem, path = open_uri(uri, access)
     create_parent(filesystem, path)
     collected: list[pq.FileMetaData] = []
-    with pq.ParquetWriter(
+    writer = pq.ParquetWriter(
         path,
         schema,
         filesystem=filesystem,
@@ -240,9 +239,23 @@ def stage_table(
         write_statistics=counted,
         store_schema=False,
         metadata_collector=collected,
-    ) as writer:
+    )
+    try:
         writer.write_table(rows.cast(schema), row_group_size=row_group_rows)
+        writer.close()
+    except BaseException:
+        _give_up(writer)
+        raise
     return describe_staged(uri, partition, collected[0], field_ids, access=access)
+
+
+def _give_up(writer: pq.ParquetWriter) -> None:
+    """Close a writer after a fault, without another one in the place of the first.
+
+    Of a disk that is full pyarrow raises a RuntimeError here: there is no footer to collect.
+    """
+    with suppress(OSError, pa.ArrowException, RuntimeError):
+        writer.close()
 
 
 def _require_stageable(rows: pa.Table, partition: Partition, ids: Mapping[str, int]) -> None:

@@ -14,33 +14,42 @@ from collections.abc import Collection
 from pyiceberg.table import Table
 
 from oedi_spark.contracts import Partition
-from oedi_spark.lake.catalog import commit_uuid
+from oedi_spark.lake.catalog import COMMIT_ATTEMPTS, commit_uuid
 from oedi_spark.lake.file_io import access_of
 from oedi_spark.lake.files import delete_uris, list_below, list_uris, remove_empty
 
 METADATA_FILE = re.compile(r"(?P<version>[0-9]+)-[0-9a-f-]{36}\.metadata\.json")
 
 
-def sweep_run(table: Table, run_id: str, partitions: Collection[Partition]) -> tuple[str, ...]:
+def sweep_run(
+    table: Table,
+    run_id: str,
+    partitions: Collection[Partition],
+    *,
+    spared: Collection[str] = (),
+) -> tuple[str, ...]:
     """Remove a run's uncommitted data files and manifests; returns the URIs removed.
+
+    The files that are `spared` stay: this run or another may take them up.
 
     The run must be dead, or be the caller: its files are told by their names. The table is
     read anew first, so that nothing that was committed meanwhile is taken for an orphan.
     """
     table, access = table.refresh(), access_of(table)
     name = re.compile(re.escape(run_id) + r"[-.]")
-    uuid = str(commit_uuid(run_id))
+    uuids = [str(commit_uuid(run_id, attempt)) for attempt in range(COMMIT_ATTEMPTS)]
     folders = [f"{table.location()}/data/{partition}" for partition in partitions]
     suspects = {
         stored.uri
         for folder in folders
         for stored in list_below(folder, access, within_uri=table.location())
-        if name.match(stored.uri.removeprefix(f"{folder}/"))
+        if name.match(stored.uri.removeprefix(f"{folder}/")) and stored.uri not in spared
     }
-    suspects |= {uri for uri in list_uris(_metadata_uri(table), access) if uuid in _name(uri)}
+    metadata = list_uris(_metadata_uri(table), access)
+    suspects |= {uri for uri in metadata if any(uuid in _name(uri) for uuid in uuids)}
     if table.spec().is_unpartitioned():  # the ledger's: PyIceberg names the file by the commit
         data = list_uris(f"{table.location()}/data", access)
-        suspects |= {uri for uri in data if uuid in _name(uri)}
+        suspects |= {uri for uri in data if uuids[0] in _name(uri)}
     orphans = sorted(_unreferenced(table, suspects))
     delete_uris(orphans, access)
     for folder in folders:

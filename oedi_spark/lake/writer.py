@@ -18,7 +18,6 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 from pyiceberg.conversions import to_bytes
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.expressions import And, In
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.schema import Schema
@@ -31,6 +30,7 @@ from oedi_spark.errors import CommitUnknownError, PublishError
 from oedi_spark.lake.catalog import commit_attempts, commit_uuid, field_ids, table_name
 from oedi_spark.lake.faults import is_refusal, say_fault
 from oedi_spark.lake.file_io import access_of
+from oedi_spark.lake.partitions import coarse_filter, partition_of
 from oedi_spark.lake.staging import stage_table
 
 RUN_ID_PROPERTY = "oedi-spark.run-id"
@@ -43,7 +43,7 @@ def replace_partitions(
     """Commit staged files in place of whatever the partitions hold, in one snapshot.
 
     A staged file outside `partitions` would be added beside old rows and doubled by the next
-    run, so it is refused.
+    run, so it is refused. One that the partitions hold already stays as it is.
 
     Raises:
         PublishError: The commit did not happen; the table is as before.
@@ -79,6 +79,11 @@ def _commit_once(
     table: Table, partitions: Collection[Partition], staged: Sequence[StagedFile], run_id: str
 ) -> Table:
     old = list_data_files(table, partitions)
+    held, due = {file.file_path for file in old}, {file.path for file in staged}
+    if staged and held == due:
+        return table  # taken up from a run that died after this commit
+    old = [file for file in old if file.file_path not in due]
+    staged = [file for file in staged if file.path not in held]
     schema = table.schema()
     transaction = table.transaction()
     update = transaction.update_snapshot(snapshot_properties={RUN_ID_PROPERTY: run_id}).overwrite(
@@ -93,12 +98,16 @@ def _commit_once(
 
 
 def _snapshot_of_run(table: Table, run_id: str) -> int:
-    """The newest snapshot that this run made; another run may have committed since."""
+    """The newest snapshot that this run made; another run may have committed since.
+
+    The current one, when there was nothing to change.
+    """
     for snapshot in reversed(table.snapshots()):
         summary = snapshot.summary
         if summary is not None and summary.additional_properties.get(RUN_ID_PROPERTY) == run_id:
             return snapshot.snapshot_id
-    return -1
+    current = table.current_snapshot()
+    return current.snapshot_id if current else -1
 
 
 def list_data_files(table: Table, partitions: Collection[Partition]) -> list[DataFile]:
@@ -106,22 +115,7 @@ def list_data_files(table: Table, partitions: Collection[Partition]) -> list[Dat
     if not partitions:
         return []
     found = (task.file for task in table.scan(row_filter=coarse_filter(partitions)).plan_files())
-    return [
-        file for file in found if Partition(*(file.partition[i] for i in range(3))) in partitions
-    ]
-
-
-def coarse_filter(partitions: Collection[Partition]) -> And:
-    """A filter that every row of the partitions passes, and a few others do.
-
-    Any release with any state with any upgrade of them: one `OR` per partition would be as deep
-    as a run is wide. Values go into it as values, never as text.
-    """
-    return And(
-        In(term="release", literals={each.release for each in partitions}),
-        In(term="state", literals={each.state for each in partitions}),
-        In(term="upgrade", literals={each.upgrade for each in partitions}),
-    )
+    return [file for file in found if partition_of(file) in partitions]
 
 
 def stage_rows(table: Table, partition: Partition, rows: pa.Table, *, run_id: str) -> StagedFile:

@@ -10,12 +10,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 
 import pytest
 
 from oedi_spark.contracts import Partition
 from oedi_spark.errors import PartitionBusyError, PublishError
+from oedi_spark.lake import lease as lease_module
 from oedi_spark.lake.lease import LeaseBook
 
 R = "2024_comstock_amy2018_release_1"
@@ -246,3 +247,127 @@ def test_acquire_does_not_wait_for_a_clock_that_is_far_ahead(folder: Path) -> No
     _leave(folder, "run-1", machine="elsewhere", process="1:1", renewed_at_s=1e300)
 
     assert [lease.run_id for lease in _book(folder).acquire("run-2", [CO])] == ["run-1"]
+
+
+def test_a_run_that_was_taken_for_dead_may_publish_no_more_when_it_wakes_up(folder: Path) -> None:
+    _leave(folder, "sleeper", machine="elsewhere", renewed_at_s=time.time() - 1200)
+    book = _book(folder)
+    book.require_held("sleeper")
+    (dead,) = book.acquire("other", [CO])
+
+    book.end(dead)
+
+    with pytest.raises(PublishError, match="took this one for dead"):
+        book.require_held("sleeper")
+    (seen,) = book.others("other")
+    assert (seen.partitions, seen.is_alive(time.time())) == (frozenset([CO]), False)
+
+
+def test_renewal_under_way_does_not_bring_a_run_back_that_was_ended(folder: Path) -> None:
+    """It has seen its lease, another ends and sweeps it, and then it writes the lease once more."""
+    _leave(folder, "sleeper", machine="elsewhere", renewed_at_s=time.time() - 1200)
+    sleeper, book = _book(folder), _book(folder)
+    assert sleeper.is_held("sleeper")
+    (dead,) = book.acquire("other", [CO])
+    book.end(dead)
+    book.release("sleeper")
+
+    sleeper.renew("sleeper", [CO])
+
+    with pytest.raises(PublishError, match="took this one for dead"):
+        sleeper.require_held("sleeper")
+    (seen,) = book.others("other")
+    assert (seen.run_id, seen.is_alive(time.time())) == ("sleeper", False)
+    assert [each.run_id for each in book.acquire("third", [AK])] == ["sleeper"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"process": f"{os.getpid()}:1"}, {"process": "0:ended", "machine": "elsewhere"}]
+)
+def test_run_that_cannot_wake_up_gets_no_mark(folder: Path, changes: dict[str, object]) -> None:
+    """Its process is gone from this machine, or it has said itself that it failed."""
+    _leave(folder, "run-1", **changes)
+    book = _book(folder)
+
+    (dead,) = book.acquire("run-2", [CO])
+    book.end(dead)
+    book.release("run-1")
+
+    assert [path.name for path in folder.iterdir()] == ["run-2.json"]
+
+
+@pytest.mark.parametrize(("age_days", "is_left"), [(6.9, True), (7.1, False)])
+def test_acquire_removes_marks_that_are_old(folder: Path, age_days: float, is_left: bool) -> None:
+    _leave(folder, "run-1", machine="elsewhere", renewed_at_s=0.0)
+    book = _book(folder)
+    (dead,) = book.acquire("run-2", [CO])
+    book.end(dead)
+    book.release("run-1")
+    at_s = time.time() - age_days * 86_400
+    os.utime(folder / "run-1.ended", (at_s, at_s))
+
+    book.acquire("run-3", [AK])
+
+    assert (folder / "run-1.ended").exists() == is_left
+
+
+def test_abandon_is_not_undone_by_a_renewal_under_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_EVERY_S", 0.01)
+    book, plain, abandoning = _book(folder), LeaseBook.is_held, list[Thread]()
+    book.acquire("run-1", [CO])
+
+    def abandon_meanwhile(of: LeaseBook, run_id: str) -> bool:
+        found = plain(of, run_id)
+        if not abandoning:
+            abandoning.append(Thread(target=of.abandon, args=(run_id, [CO])))
+            abandoning[0].start()
+            abandoning[0].join(0.1)
+        return found
+
+    monkeypatch.setattr(LeaseBook, "is_held", abandon_meanwhile)
+    with book.kept_alive("run-1", [CO]):
+        until = time.monotonic() + 30
+        while not abandoning and time.monotonic() < until:
+            time.sleep(0.001)
+    abandoning[0].join(30)
+
+    assert json.loads((folder / "run-1.json").read_text())["process"] == "0:ended"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, error: OSError, *, is_gone: bool = False) -> None:
+    """Let every lease be listed and not be read; or be gone by the time that it is asked for."""
+
+    def fail(uri: str, *_: object) -> bytes:
+        if is_gone:
+            Path(uri.removeprefix("file://")).unlink()
+        raise error
+
+    monkeypatch.setattr(lease_module, "read_whole", fail)
+
+
+@pytest.mark.parametrize("age_s", [0, 10_000])
+def test_lease_that_cannot_be_read_is_no_dead_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, age_s: float
+) -> None:
+    """Nobody knows what it claims, so nobody may claim anything."""
+    path = _leave(folder, "run-1")
+    os.utime(path, (time.time() - age_s,) * 2)
+    refuse(monkeypatch, OSError("503 Slow Down"))
+    book = _book(folder)
+
+    with pytest.raises(OSError, match="503 Slow Down"):
+        book.acquire("run-2", [CO])
+    with pytest.raises(OSError, match="503 Slow Down"):
+        book.require_held("run-1")
+
+
+def test_lease_that_is_released_while_it_is_read_is_none_even_if_that_is_forbidden(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 says so of what is gone, to whom may list only below a prefix."""
+    _leave(folder, "run-1")
+    refuse(monkeypatch, PermissionError("403 Forbidden"), is_gone=True)
+
+    assert _book(folder).acquire("run-2", [CO]) == ()

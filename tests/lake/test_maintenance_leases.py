@@ -18,7 +18,7 @@ from oedi_spark.lake.catalog import CatalogLocation, commit_uuid, open_catalog
 from oedi_spark.lake.files import S3Access
 from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.ledger import ledger_claim, open_ledger, runs_definition
-from oedi_spark.lake.orphans import sweep_landing, sweep_orphans
+from oedi_spark.lake.orphans import sweep_beside, sweep_orphans
 from oedi_spark.lake.owned import delete_below, delete_owned
 from oedi_spark.lake.writer import replace_partitions
 from tests.lake.test_ledger import enter, run_of
@@ -138,7 +138,7 @@ def test_orphans_of_a_run_that_renews_while_its_lease_is_released_stay(
     asleep: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It had seen its lease, and writes it once more: it does not know, and may go on."""
+    """It had seen its lease, and writes it once more: it may be about to commit."""
     release = LeaseBook.release
 
     def be_renewed(of: LeaseBook, run_id: str) -> None:
@@ -149,7 +149,22 @@ def test_orphans_of_a_run_that_renews_while_its_lease_is_released_stay(
 
     assert sweep(hourly, place).removed == ()
     assert asleep.exists()
-    book.require_held(SLEEPER)
+    with pytest.raises(PublishError, match="its lease is gone"):
+        book.require_held(SLEEPER)
+
+
+def test_run_that_renews_after_its_orphans_went_can_publish_no_more(
+    hourly: Table, place: CatalogLocation, book: LeaseBook, asleep: Path
+) -> None:
+    """It had seen its lease before the sweep, and writes it once more when all is over."""
+    sweep(hourly, place)
+    assert not asleep.exists()
+
+    book.renew(SLEEPER, [CO])
+
+    with pytest.raises(PublishError, match="its lease is gone"):
+        book.require_held(SLEEPER)
+    assert [each.run_id for each in book.acquire(OTHER, [CO])] == [SLEEPER]
 
 
 def test_lease_of_a_dead_run_of_which_nothing_old_lies_there_stays(
@@ -179,9 +194,9 @@ def test_landing_of_a_run_that_counts_as_dead_goes_after_its_lease(
 
     monkeypatch.setattr("oedi_spark.lake.orphans.delete_below", look_first)
 
-    planned = sweep_landing(place, age_days=3, is_dry_run=True)
+    planned = sweep_beside(place, "_landing", age_days=3, is_dry_run=True)
     assert lease_of(place, SLEEPER).exists()
-    report = sweep_landing(place, age_days=3, is_dry_run=False)
+    report = sweep_beside(place, "_landing", age_days=3, is_dry_run=False)
 
     assert planned.removed == report.removed
     assert [each.uri for each in report.removed] == [f"file://{waiting}"]

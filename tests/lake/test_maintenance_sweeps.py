@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,18 @@ from oedi_spark.lake.catalog import CatalogLocation, commit_uuid, open_catalog
 from oedi_spark.lake.expiry import expire_snapshots
 from oedi_spark.lake.files import AMBIENT
 from oedi_spark.lake.lease import LeaseBook
-from oedi_spark.lake.orphans import sweep_landing, sweep_old_metadata, sweep_orphans
+from oedi_spark.lake.orphans import (
+    sweep_beside,
+    sweep_leases,
+    sweep_old_metadata,
+    sweep_orphans,
+)
 from oedi_spark.lake.owned import canonical, delete_below, delete_owned, open_owned
 from oedi_spark.lake.schemas import hourly_definition
 from oedi_spark.lake.writer import replace_partitions
+from oedi_spark.maintenance import maintain
+from oedi_spark.places import catalog_location
+from tests.conftest import MakeConfig
 from tests.lake.conftest import TOTAL
 
 Stage = Callable[[Table, Partition, float, str], StagedFile]
@@ -312,12 +320,51 @@ def test_orphans_of_a_living_run_stay_whatever_their_age(
         put(hourly, f"data/{CO}/{RUNS[4]}-window-01/part-0.parquet", age_days=9),
         put(hourly, f"metadata/{commit_uuid(RUNS[4])}-m0.avro", age_days=9),
     }
-    dead = put(hourly, f"data/{CO}/{RUNS[5]}-00001-0123456789ab.parquet", age_days=9)
+    dead = put(hourly, f"data/{GA}/{RUNS[5]}-00001-0123456789ab.parquet", age_days=9)
 
     report = sweep_orphans(hourly, place, age_days=3, is_dry_run=False)
 
     assert names(hourly, report) == {dead}
     assert alive <= stored(hourly)
+
+
+def test_orphans_in_a_partition_that_a_living_run_claims_stay_for_it_to_take_up(
+    hourly: Table, place: CatalogLocation
+) -> None:
+    """They bear the id of the dead run that has finished them, whose lease still lies there."""
+    book = LeaseBook(place.database_uri)
+    book.abandon(RUNS[3], [CO, GA])
+    book.renew(RUNS[4], [CO])
+    kept = {
+        put(hourly, f"data/{CO}/{RUNS[3]}-00001-0123456789ab.parquet", age_days=9),
+        put(hourly, f"data/{CO}/{RUNS[3]}-window-01/part-0.parquet", age_days=9),
+    }
+    assert sweep_orphans(hourly, place, age_days=3, is_dry_run=False).is_idle
+    dead = put(hourly, f"data/{GA}/{RUNS[3]}-00001-0123456789ab.parquet", age_days=9)
+    put(hourly, f"data/{CO}0/{RUNS[3]}-00001-0123456789ab.parquet", age_days=9)  # upgrade 00
+
+    report = sweep_orphans(hourly, place, age_days=3, is_dry_run=False)
+
+    assert names(hourly, report) == {dead, f"data/{CO}0/{RUNS[3]}-00001-0123456789ab.parquet"}
+    assert kept <= stored(hourly)
+
+
+def test_orphans_that_a_run_comes_to_take_up_while_they_are_looked_at_stay(
+    hourly: Table, place: CatalogLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the dead run's lease just before that was released."""
+    LeaseBook(place.database_uri).abandon(RUNS[3], [CO])
+    kept = put(hourly, f"data/{CO}/{RUNS[3]}-00001-0123456789ab.parquet", age_days=9)
+    release = LeaseBook.release
+
+    def claim_first(book: LeaseBook, run_id: str) -> None:
+        assert [each.run_id for each in book.acquire(RUNS[4], [CO])] == [RUNS[3]]
+        release(book, run_id)
+
+    monkeypatch.setattr(LeaseBook, "release", claim_first)
+
+    assert sweep_orphans(hourly, place, age_days=3, is_dry_run=False).removed == ()
+    assert kept in stored(hourly)
 
 
 def test_orphans_that_a_run_commits_while_they_are_looked_at_stay(
@@ -415,8 +462,8 @@ def test_landing_of_dead_runs_goes_and_of_living_ones_stays(
         (root / name).write_text("x")
         touch(root / name, age_days)
 
-    planned = sweep_landing(place, age_days=3, is_dry_run=True)
-    report = sweep_landing(place, age_days=3, is_dry_run=False)
+    planned = sweep_beside(place, "_landing", age_days=3, is_dry_run=True)
+    report = sweep_beside(place, "_landing", age_days=3, is_dry_run=False)
 
     assert planned == report
     assert [each.uri for each in report.removed] == [f"file://{root}/{RUNS[3]}/a/b.parquet"]
@@ -427,6 +474,78 @@ def test_landing_of_dead_runs_goes_and_of_living_ones_stays(
         "mine/b.parquet",
     }
     assert not (root / RUNS[3]).exists()
+
+
+def lay(root: Path, ages_days: Mapping[str, float]) -> None:
+    """Small files of these names and ages."""
+    for name, age_days in ages_days.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+        touch(root / name, age_days)
+
+
+def test_entries_of_dead_runs_go_and_of_living_ones_stay(
+    hourly: Table, place: CatalogLocation
+) -> None:
+    LeaseBook(place.database_uri).acquire(RUNS[4], [CO])
+    root = Path(place.database_uri.removeprefix("file://")) / "_staged"
+    gone = {f"{RUNS[3]}/{'0' * 16}.json", f"{RUNS[3]}/{'1' * 16}.json.0badcafe.unfinished"}
+    foreign = {"mine/0.json", f"{RUNS[3]}/notes.txt", f"{RUNS[3]}/a/{'0' * 16}.json", "x.json"}
+    kept = {f"{RUNS[4]}/{'0' * 16}.json"}
+    lay(root, dict.fromkeys((*gone, *foreign, *kept), 9) | {f"{RUNS[5]}/{'0' * 16}.json": 1})
+
+    planned = sweep_beside(place, "_staged", age_days=3, is_dry_run=True)
+    report = sweep_beside(place, "_staged", age_days=3, is_dry_run=False)
+
+    assert planned == report
+    assert {each.uri for each in report.removed} == {f"file://{root}/{name}" for name in gone}
+    assert set(report.foreign) == {f"file://{root}/{name}" for name in foreign}
+    assert {str(each.relative_to(root)) for each in root.rglob("*") if each.is_file()} == {
+        *foreign,
+        *kept,
+        f"{RUNS[5]}/{'0' * 16}.json",
+    }
+
+
+def test_old_marks_go_from_among_the_leases_and_no_lease(place: CatalogLocation) -> None:
+    root = Path(place.database_uri.removeprefix("file://")) / "_leases"
+    kept = {f"{RUNS[1]}.ended": 6.9, f"{RUNS[2]}.json": 400, "notes.txt": 400}
+    gone = {f"{RUNS[3]}.ended": 7.1, f"{RUNS[4]}.json.0badcafe.unfinished": 1}
+    lay(root, {**kept, **gone})
+
+    planned = sweep_leases(place, is_dry_run=True)
+    assert len(list(root.iterdir())) == 5
+    report = sweep_leases(place, is_dry_run=False)
+
+    assert planned == report
+    assert [each.uri for each in report.removed] == [f"file://{root}/{name}" for name in gone]
+    assert {path.name for path in root.iterdir()} == kept.keys()
+
+
+def test_a_pass_over_everything_sweeps_also_what_lies_beside_the_tables(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config(tmp_path)
+    root = Path(catalog_location(config).database_uri.removeprefix("file://"))
+    lay(
+        root,
+        {
+            f"_landing/{RUNS[3]}/a.parquet": 4,
+            f"_staged/{RUNS[3]}/{'0' * 16}.json": 4,
+            f"_leases/{RUNS[3]}.ended": 8,
+        },
+    )
+
+    one = maintain(config, tables=["hourly"])
+    report = maintain(config)
+
+    assert [each.table for each in one.steps] == []
+    assert [(each.table, len(each.removed)) for each in report.steps] == [
+        ("_landing", 1),
+        ("_staged", 1),
+        ("_leases", 1),
+    ]
+    assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
 # Metadata, and whose table it is
