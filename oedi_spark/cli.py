@@ -17,14 +17,18 @@ from rich.table import Table
 
 from oedi_spark import __version__, config_json
 from oedi_spark.cli_aws import aws_app
+from oedi_spark.cli_checksums import checksums
 from oedi_spark.cli_columns import columns
 from oedi_spark.cli_doctor import doctor
+from oedi_spark.cli_history import history, quarantine_app, rollback
 from oedi_spark.cli_ledger import discrepancies, runs
 from oedi_spark.cli_maintain import maintain, maintenance_command
 from oedi_spark.cli_options import ConfigOption, load_logged
+from oedi_spark.cli_quality import validate
 from oedi_spark.cli_releases import releases_app
 from oedi_spark.config import load_config_with_notes
 from oedi_spark.console import plain_console
+from oedi_spark.contracts_resume import Redo
 from oedi_spark.errors import ConfigError, OediSparkError
 from oedi_spark.escaping import in_ascii
 from oedi_spark.job_arguments import JobArguments, parse_job_arguments
@@ -47,11 +51,16 @@ config_app = typer.Typer(help="Check and convert configs.", no_args_is_help=True
 app.add_typer(config_app, name="config")
 app.add_typer(releases_app, name="releases")
 app.add_typer(aws_app, name="aws")
+app.command()(checksums)
 app.command()(columns)
 app.command()(doctor)
 app.command()(maintain)
 app.command()(runs)
 app.command()(discrepancies)
+app.command()(validate)
+app.command()(history)
+app.command()(rollback)
+app.add_typer(quarantine_app, name="quarantine")
 
 _log = get_logger(__name__)
 
@@ -63,6 +72,15 @@ UpgradesOption = Annotated[
     str | None, typer.Option(help="Replaces upgrades of every job: '0,1-5' or '*'.")
 ]
 OutputOption = Annotated[str | None, typer.Option(help="Replaces output_dir.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Also replace partitions that have not changed.")
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Also read files that failed for good before.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be replaced, and change nothing.")
+]
 
 
 def main() -> None:
@@ -129,18 +147,28 @@ def run(
     state: StateOption = None,
     upgrades: UpgradesOption = None,
     output_dir: OutputOption = None,
+    force: ForceOption = False,
+    retry_failed: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Run the main job here: oedi-spark run --config conf/local.yaml."""
+    changes = {"state": state, "upgrades": upgrades, "output_dir": output_dir}
     given: _Job | None = context.obj
     in_glue = given is not None and bool(given.run_properties)
-    overrides = {"state": state, "upgrades": upgrades, "output_dir": output_dir}
-    loaded = load_logged(config, overrides, in_glue=in_glue)
+    loaded = load_logged(config, changes, to_file=not dry_run, in_glue=in_glue)
+    if dry_run:
+        from oedi_spark.validation import explain_dry_run
+
+        for line in explain_dry_run(loaded, Redo(force, retry_failed)):
+            typer.echo(line)
+        return
     job = given or _Job(start_in_background(), {})
     if job.run_properties:
         _log.info("started by Glue", **job.run_properties)
     from oedi_spark import pipeline  # a second of imports, while Spark starts
 
-    summary = pipeline.run(loaded, job.spark, origin=origin_of(job.run_properties))
+    origin = origin_of(job.run_properties)
+    summary = pipeline.run(loaded, job.spark, redo=Redo(force, retry_failed), origin=origin)
     typer.echo(summary.as_text())
     raise typer.Exit(summary.exit_code)
 
@@ -178,7 +206,7 @@ def plan(config: ConfigOption, state: StateOption = None, upgrades: UpgradesOpti
 def look(config: ConfigOption, rows: Annotated[int, typer.Option(min=1)] = 5) -> None:
     """Print a few rows of the hourly table and the average day of each partition."""
     from oedi_spark.lake.preview import look_at_hours
-    from oedi_spark.pipeline import catalog_location
+    from oedi_spark.places import catalog_location
 
     place = catalog_location(load_logged(config, to_file=False))
     looks = look_at_hours(place, ELECTRICITY, row_count=rows)
@@ -236,6 +264,7 @@ def sample(
     ] = False,
 ) -> None:
     """Write a deterministic piece of the OEDI bucket: oedi-spark sample --out build/lake."""
+    from oedi_spark.sample.checksums import write_checksums
     from oedi_spark.sample.lake import SampleRequest, write_sample_lake
     from oedi_spark.sample.traps import Trap
 
@@ -253,6 +282,7 @@ def sample(
         metadata="all" if all_metadata else "usual",
     )
     report = write_sample_lake(out, request)
+    write_checksums(report)
     typer.echo(
         f"{report.data_files} building files and {report.metadata_files} metadata files, "
         f"{report.size_bytes / 2**20:.1f} MiB, under {report.root}"

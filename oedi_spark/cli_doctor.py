@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from oedi_spark.cli_options import ConfigOption
-from oedi_spark.config import load_config_with_notes
+from oedi_spark.cli_options import ConfigOption, load_quietly
 from oedi_spark.console import folded_table, plain_console
 from oedi_spark.escaping import printable
-from oedi_spark.log import configure_logs
 
 
 def doctor(config: ConfigOption) -> None:
@@ -16,8 +14,7 @@ def doctor(config: ConfigOption) -> None:
 
     Ends with 0, or with the exit code that a run would most likely end with.
     """
-    loaded, notes = load_config_with_notes(config)
-    configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")
+    loaded, notes = load_quietly(config)
     from oedi_spark.doctor import examine, exit_code_of  # a second of imports, as in cli.py
 
     results = examine(loaded)

@@ -50,10 +50,20 @@ def _level(configured: str, in_glue: bool) -> str:
     return "INFO" if in_glue and configured != "DEBUG" else configured
 
 
+def load_quietly(config: str) -> tuple[RunConfig, tuple[str, ...]]:
+    """The config and its notes for a command that prints a result: warnings alone are logged.
+
+    Raises:
+        ConfigError: It is faulty.
+    """
+    loaded, notes = load_config_with_notes(config)
+    configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")
+    return loaded, notes
+
+
 def load_place(config: str) -> CatalogLocation:
     """Where the tables of a config lie; its notes are for `config check`, not repeated here."""
-    loaded, _ = load_config_with_notes(config)
-    configure_logs(level="WARNING", file=None, as_json=loaded.settings.log_format == "json")
-    from oedi_spark.pipeline import catalog_location  # a second of imports, as in cli.py
+    loaded, _ = load_quietly(config)
+    from oedi_spark.places import catalog_location  # a second of imports, as in cli.py
 
     return catalog_location(loaded)

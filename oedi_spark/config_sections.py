@@ -30,9 +30,12 @@ from oedi_spark.config_json import (
     parse_states,
     parse_upgrades,
     quote,
+    read_document,
     split_list,
 )
+from oedi_spark.errors import ConfigError
 from oedi_spark.source.layout import SAFE_SEGMENT, ReleaseFolder, is_safe_path
+from oedi_spark.transform.rules import RuleBook, build_rule_book
 
 PUBLIC_BUCKET = "oedi-data-lake"
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -277,6 +280,33 @@ class CatalogConfig(Section):
         return "sqlite:///" + _require_local_folder(uri.removeprefix("sqlite:///"))
 
 
+def _read_quality_rules(value: object) -> object:
+    """The rules that a run changes: a mapping, or the path or URI of a file that holds one."""
+    if value is None:
+        return None
+    where = ""
+    if isinstance(value, str):
+        where = f"{quote(value)}: "
+        try:
+            document, _, faults = read_document(value)
+        except ConfigError as error:
+            raise ValueError(f"{where}{'; '.join(error.faults)}") from error
+        if faults or set(document) != {"rules"}:
+            told = faults or ["write one key, rules, and below it a key for each rule"]
+            raise ValueError(where + "; ".join(told))
+        value = document["rules"]
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where}{quote(value)} is no mapping from rules to what they change")
+    for name, given in value.items():
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{where}{quote(name)}: write severity, threshold, or both below it")
+    try:
+        build_rule_book(value)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from error
+    return value
+
+
 class Settings(Section):
     """How a run behaves. The keys of `IGNORED_SETTINGS` are accepted and have no effect."""
 
@@ -297,6 +327,18 @@ class Settings(Section):
     """What rolls the series up: this package's own code, or Spark's window functions."""
     usd_per_core_hour: Annotated[_Float, Field(ge=0)] | None = None
     """The price that the ledger estimates a run's cost by. None: it estimates none."""
+    quality_rules: Annotated[
+        Mapping[str, Mapping[str, object]] | None, BeforeValidator(_read_quality_rules)
+    ] = None
+    """What differs from `transform/rules.py`; a file in its place is read. None: nothing."""
+
+    quarantine: StrictBool = False
+    """Copy rejected building files to `quarantine/` in `output_dir`, with the reason."""
+
+    @property
+    def rule_book(self) -> RuleBook:
+        """The rules as this run takes them."""
+        return build_rule_book(self.quality_rules or {})
 
     @model_validator(mode="before")
     @classmethod

@@ -22,9 +22,15 @@ OURS: Mapping[str, str] = MappingProxyType(
         "--upgrades": "--upgrades",
         "--output-dir": "--output-dir",
         "--output_dir": "--output-dir",
+        "--force": "--force",
+        "--retry-failed": "--retry-failed",
+        "--retry_failed": "--retry-failed",
     }
 )
 """Our arguments, and how `oedi-spark run` spells them."""
+
+SWITCHES = frozenset({"--force", "--retry-failed"})
+"""Those that are on or off. Here they have a value, for Glue passes none without: true or false."""
 
 RUN_PROPERTIES: Mapping[str, str] = MappingProxyType(
     {
@@ -99,7 +105,11 @@ class JobArguments:
         """The same as arguments of `oedi-spark run`."""
         if self.wants_help:
             return ("--help",)
-        return tuple(f"{name}={value}" for name, value in self.ours.items())
+        return tuple(
+            name if name in SWITCHES else f"{name}={value}"
+            for name, value in self.ours.items()
+            if name not in SWITCHES or value == "true"
+        )
 
 
 def parse_job_arguments(arguments: Sequence[str]) -> JobArguments:
@@ -121,6 +131,8 @@ def parse_job_arguments(arguments: Sequence[str]) -> JobArguments:
             if OURS[name] in ours:
                 faults.append(f"{name} is given twice; keep one")
             ours[OURS[name]] = value
+            if OURS[name] in SWITCHES and value not in ("true", "false"):
+                faults.append(f"{name} is on or off; write {name} true, or {name} false")
         elif name in RUN_PROPERTIES:
             run[RUN_PROPERTIES[name]] = value
         elif name not in GLUE_OWN and not name.startswith(_GLUE_SWITCHES):

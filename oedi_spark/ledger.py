@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import RunOrigin
+from oedi_spark.errors import OediSparkError
 from oedi_spark.lake.catalog import CatalogLocation
 from oedi_spark.lake.faults import say_fault
 from oedi_spark.lake.ledger import (
@@ -25,7 +26,14 @@ from oedi_spark.lake.ledger import (
 )
 from oedi_spark.log import get_logger
 from oedi_spark.tracking.discrepancies import Discrepancy, Identity, TrackedRun, find_discrepancies
-from oedi_spark.tracking.ledger import SparkFacts, discrepancy_rows, finished_at_utc, run_row
+from oedi_spark.tracking.ledger import (
+    Rollback,
+    SparkFacts,
+    discrepancy_rows,
+    finished_at_utc,
+    rollback_row,
+    run_row,
+)
 from oedi_spark.tracking.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -83,6 +91,27 @@ def enter_run(
     else:
         took_s = round(time.perf_counter() - started_s, 3)
         _log.debug("run entered into the ledger", discrepancies=len(found), took_s=took_s)
+
+
+def enter_rollback(
+    config: RunConfig,
+    place: CatalogLocation,
+    done: Rollback,
+    error: OediSparkError | None,
+    *,
+    limit_s: float = ENTRY_LIMIT_S,
+) -> None:
+    """Append a rollback to `runs`. A fault is logged, and what is done stays done."""
+    try:
+        row = rollback_row(done, config, error)
+
+        def enter() -> None:
+            with open_ledger(place, done.rollback_id) as ledger:
+                ledger.append(runs_definition(), [row])
+
+        _within(limit_s, enter)
+    except Exception as fault:  # noqa: BLE001 - the tables are what counts
+        _log.warning("rollback not entered into the ledger", error=say_fault(fault))
 
 
 def _append_discrepancies(

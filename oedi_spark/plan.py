@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from oedi_spark.checksums import is_md5
 from oedi_spark.contracts import (
     Batch,
     FileIndex,
@@ -121,10 +122,14 @@ def build_plan(
     index: FileIndex,
     metadata: MetadataFindings | None = None,
     expectations: Expectations | None = None,
+    missing: Mapping[Partition, tuple[int, ...]] | None = None,
 ) -> Plan:
-    """Lay an index out per partition, and hold its series against its metadata."""
+    """Lay an index out per partition, and hold its series against its metadata.
+
+    `missing` is what an index with more partitions says (`FileIndex.missing_buildings`).
+    """
     metadata, expectations = metadata or MetadataFindings(), expectations or Expectations()
-    missing = index.missing_buildings()
+    missing = index.missing_buildings() if missing is None else missing
     listings = {each.partition: each for each in index.listings}
     lines = []
     for partition in sorted({*listings, *metadata.listing_of, *expectations.named}):
@@ -182,6 +187,9 @@ def explain_plan(plan: Plan) -> Iterator[str]:
         yield f"surplus  {surplus.why}  {in_ascii(surplus.key)}"
     total_mib = sum(each.size_bytes for each in plan.partitions) / 2**20
     metadata_mib = sum(file.size_bytes for file in files) / 2**20
+    etags = [each.etag for each in files] + [each.etag for each in plan.index.files]
+    known = sum(map(is_md5, etags))
+    yield f"{known:,} files have a checksum to be held against, {len(etags) - known:,} have none"
     yield f"{len(files):,} metadata files, {metadata_mib:,.1f} MiB"
     yield f"{len(plan.index.files):,} files, {total_mib:,.1f} MiB"
 

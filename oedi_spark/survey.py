@@ -6,11 +6,13 @@ The driver's part of stage 2, config → INDEXER → reader. `oedi-spark plan` p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from oedi_spark.config import JobConfig, RunConfig
-from oedi_spark.contracts import Column, Partition, PartitionListing, Reason
+from oedi_spark.contracts import Column, FileIndex, Partition, PartitionListing, Reason
 from oedi_spark.contracts_metadata import MetadataFile, MetadataIndex, MetadataPeek
 from oedi_spark.coverage import MetadataFindings, assign_listings, keep_named_buildings
 from oedi_spark.errors import FileFault, NoSourceFilesError, SourceListingError
@@ -45,6 +47,30 @@ def source_location(config: RunConfig) -> SourceLocation:
     )
 
 
+Look: TypeAlias = MetadataPeek | FileFault
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """What lies at the source, by the listing alone; of a few metadata files also a look inside.
+
+    `looks` goes by key. It has the national files of a job for every state, for only they say
+    which states there are.
+    """
+
+    index: FileIndex
+    metadata: MetadataIndex
+    looks: Mapping[str, Look]
+    listing_of: Mapping[Partition, int]
+    """The place in `metadata` of what describes a partition; of a national file that was not
+    looked into: for every state that was asked for."""
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """Every partition that the run may replace."""
+        return frozenset({each.partition for each in self.index.listings} | self.listing_of.keys())
+
+
 def survey(config: RunConfig, location: SourceLocation) -> Plan:
     """What a run would read, series and metadata, and what of one lacks the other.
 
@@ -54,6 +80,15 @@ def survey(config: RunConfig, location: SourceLocation) -> Plan:
         SourceError: Nothing to read, a folder could not be listed, or two files claim to be
             the same metadata.
     """
+    return look_into(config, location, list_source(config, location))
+
+
+def list_source(config: RunConfig, location: SourceLocation) -> SourceListing:
+    """List both trees; of a national file of every state, look which states it has.
+
+    Raises:
+        SourceError: As `survey`.
+    """
     index = index_files(
         location,
         [Selection(job.folder, job.states, job.upgrades) for job in config.job_specific],
@@ -61,14 +96,64 @@ def survey(config: RunConfig, location: SourceLocation) -> Plan:
         data_partition=config.data_partition_in_release,
         workers=config.settings.listing_workers,
     )
-    metadata = _find_metadata(config, location)
+    metadata = index_metadata(
+        location,
+        [
+            MetadataSelection(
+                folder=job.folder,
+                states=job.states,
+                upgrades=job.upgrades,
+                root_dir=job.metadata_root_dir,
+                version=job.relative_metadata_prefix_type,
+                counties=job.counties,
+            )
+            for job in config.job_specific
+        ],
+        base=config.base_partition,
+        workers=config.settings.listing_workers,
+    )
+    states_of = _states_of_national(config, metadata)
+    of_all_states = [
+        file
+        for listing in metadata.listings
+        for file in listing.files
+        if file.state is None and states_of[listing.release, listing.upgrade] is None
+    ]
+    looks = _look_into_files(config, location, of_all_states, {})
+    peeks = _peeks(metadata, looks)
+    return SourceListing(index, metadata, looks, assign_listings(metadata, peeks, states_of))
+
+
+def look_into(
+    config: RunConfig,
+    location: SourceLocation,
+    listed: SourceListing,
+    *,
+    skipped: Collection[Partition] = (),
+) -> Plan:
+    """Lay out what was listed: look into the metadata, without that of partitions left alone.
+
+    Raises:
+        SourceError: As `survey`.
+    """
+    metadata = _find_metadata(config, location, listed, skipped)
+    index = listed.index.without(skipped)
     cells = {each.partition for each in index.listings} | metadata.listing_of.keys()
     by_county = {
-        cell for cell in cells if (jobs := _jobs_of(config, cell)) and all(x.counties for x in jobs)
+        cell for cell in cells if (jobs := jobs_of(config, cell)) and all(x.counties for x in jobs)
     }
-    expectations = _expectations(config, frozenset(by_county))
-    plan = build_plan(keep_named_buildings(index, metadata, by_county), metadata, expectations)
-    _require_anything(plan, location, expectations)
+    expectations = _expectations(config, frozenset(by_county), skipped)
+    index = keep_named_buildings(index, metadata, by_county)
+    # Upgrades are held against each other, so those that are skipped count as well; but of counties
+    # the listing alone does not say which buildings are wanted.
+    compared = index
+    if skipped:
+        unclear = {cell for cell in skipped if all(x.counties for x in jobs_of(config, cell))}
+        compared = keep_named_buildings(listed.index.without(unclear), metadata, by_county)
+    missing = compared.missing_buildings()
+    plan = build_plan(index, metadata, expectations, missing)
+    if not skipped:
+        _require_anything(plan, location, expectations)
     return plan
 
 
@@ -85,7 +170,7 @@ def _require_anything(plan: Plan, location: SourceLocation, expectations: Expect
     )
 
 
-def _jobs_of(config: RunConfig, partition: Partition) -> list[JobConfig]:
+def jobs_of(config: RunConfig, partition: Partition) -> list[JobConfig]:
     """The jobs that asked for a partition: one, unless two overlap."""
     return [
         job
@@ -96,7 +181,9 @@ def _jobs_of(config: RunConfig, partition: Partition) -> list[JobConfig]:
     ]
 
 
-def _expectations(config: RunConfig, by_county: frozenset[Partition]) -> Expectations:
+def _expectations(
+    config: RunConfig, by_county: frozenset[Partition], skipped: Collection[Partition]
+) -> Expectations:
     """Metadata is required where the config says anything of it, and where there is nothing else.
 
     Series are expected of every release but a few, which are registered as such.
@@ -119,45 +206,60 @@ def _expectations(config: RunConfig, by_county: frozenset[Partition]) -> Expecta
             if job.folder.release in annual_only
             for state in job.states or ()
             for upgrade in job.upgrades or ()
-        ),
+        ).difference(skipped),
         by_county=by_county,
     )
 
 
-def _find_metadata(config: RunConfig, location: SourceLocation) -> MetadataFindings:
-    """Resolve the metadata of every job, and look into each file: its columns, its buildings.
+def _find_metadata(
+    config: RunConfig,
+    location: SourceLocation,
+    listed: SourceListing,
+    skipped: Collection[Partition],
+) -> MetadataFindings:
+    """Look into each metadata file that is not of skipped partitions alone: columns, buildings.
 
     A file that cannot be looked into now may be read by its task, which then has the last word.
     """
-    found = index_metadata(
-        location,
-        [
-            MetadataSelection(
-                folder=job.folder,
-                states=job.states,
-                upgrades=job.upgrades,
-                root_dir=job.metadata_root_dir,
-                version=job.relative_metadata_prefix_type,
-                counties=job.counties,
-            )
-            for job in config.job_specific
-        ],
-        base=config.base_partition,
-        workers=config.settings.listing_workers,
-    )
-    states_of = _states_of_national(config, found)
-    storage = open_storage(location)
-    peeks: dict[int, MetadataPeek] = {}
+    index = listed.metadata
+    if skipped:
+        described = {at for each, at in listed.listing_of.items() if each in skipped}
+        needed = {at for each, at in listed.listing_of.items() if each not in skipped}
+        places = enumerate(index.listings)
+        index = index.keep([x for at, x in places if at in needed or at not in described])
+    states_of = _states_of_national(config, index)
+    looks = _look_into_files(config, location, index.files, listed.looks)
     faults: dict[int, tuple[Reason, str]] = {}
+    for file in index.files:
+        if isinstance(look := looks[file.key], FileFault):
+            _require_told(file, look, states_of)
+            faults[file.ordinal] = (look.reason, look.detail)
+    peeks = _peeks(index, looks)
+    listing_of = assign_listings(index, peeks, states_of)
+    kept = {each: at for each, at in listing_of.items() if each not in skipped}
+    return MetadataFindings(index, peeks, faults, kept)
+
+
+def _look_into_files(
+    config: RunConfig,
+    location: SourceLocation,
+    files: Sequence[MetadataFile],
+    known: Mapping[str, Look],
+) -> dict[str, Look]:
+    """A look into each file, by key, besides those that are known."""
+    storage = open_storage(location)
+    due = [file for file in files if file.key not in known]
     with ThreadPoolExecutor(config.settings.listing_workers) as pool:
-        looks = pool.map(lambda file: _look_into(storage, file), found.files)
-        for file, look in zip(found.files, looks, strict=True):
-            if isinstance(look, FileFault):
-                _require_told(file, look, states_of)
-                faults[file.ordinal] = (look.reason, look.detail)
-            else:
-                peeks[file.ordinal] = look
-    return MetadataFindings(found, peeks, faults, assign_listings(found, peeks, states_of))
+        looks = list(pool.map(lambda file: _look_into(storage, file), due))
+    return dict(known) | {file.key: look for file, look in zip(due, looks, strict=True)}
+
+
+def _peeks(index: MetadataIndex, looks: Mapping[str, Look]) -> dict[int, MetadataPeek]:
+    return {
+        file.ordinal: look
+        for file in index.files
+        if isinstance(look := looks.get(file.key), MetadataPeek)
+    }
 
 
 def _require_told(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SPARK_START_LIMIT_S = 1200.0
 """A cluster may be busy; after this the run ends."""
 
+MAX_WAVES = 3
+"""Every file's columns are known after the first wave; the second is the last that can be due."""
+
 _Batch = TypeVar("_Batch")
 _Result = TypeVar("_Result")
 Work: TypeAlias = "Future[list[_Result]]"

@@ -122,6 +122,8 @@ def test_load_config_minimal_yaml_has_the_documented_defaults(tmp_path: Path) ->
             "read_ahead_files": 4,
             "engine": "arrow",
             "usd_per_core_hour": None,
+            "quality_rules": None,
+            "quarantine": False,
         },
         "maintenance": {
             "snapshot_retention_days": 5.0,

@@ -414,7 +414,7 @@ def test_catalog_and_leases_before_and_after_a_run(
     assert before.fact == "the sql catalog is not there yet; the first run makes it"
     assert after.fact == (
         "the sql catalog answers; oedi has building_weights, columns, discrepancies, hourly, "
-        "metadata, runs"
+        "metadata, runs, sources"
     )
     assert doctor_places.check_leases(config).fact == "no other run"
 

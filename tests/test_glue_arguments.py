@@ -186,3 +186,15 @@ def test_the_job_logs_what_glue_says_of_the_run(
         "oedi-hours",
         "info",
     ]
+
+
+def test_switches_of_a_run_are_on_or_off_in_words() -> None:
+    """Glue passes an argument with a value; one that is empty would be on by accident."""
+    on = parse_job_arguments(["--config", "c.yaml", "--force", "true", "--retry_failed", "true"])
+    off = parse_job_arguments(["--config", "c.yaml", "--force", "false"])
+
+    assert on.as_command() == ("--config=c.yaml", "--force", "--retry-failed")
+    assert off.as_command() == ("--config=c.yaml",)
+    for said in (["--force"], ["--force", ""], ["--force", "yes"]):
+        with pytest.raises(ConfigError, match="write --force true, or --force false"):
+            parse_job_arguments(["--config", "c.yaml", *said])

@@ -81,7 +81,7 @@ def test_complete_run_is_one_row_with_its_figures_and_no_discrepancy(
     assert (row["job_run_id"], row["workflow_run_id"]) == ("jr_1", "wr_1")
     assert {
         f"oedi.{table}": row[f"{table}_snapshot_id"]
-        for table in ("hourly", "metadata", "building_weights", "columns")
+        for table in ("hourly", "metadata", "building_weights", "columns", "sources")
     } == summary.snapshot_ids
     cores = spark.result().sparkContext.defaultParallelism
     assert row["core_count"] == cores
@@ -235,13 +235,14 @@ def test_ledger_that_cannot_be_reached_is_a_warning_and_the_outcome_stays(
     read_table: ReadTable,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = make_config(lake, CO)
     monkeypatch.setattr("oedi_spark.lake.ledger.open_catalog", break_ledger)
 
     assert pipeline.run(config, spark).exit_code == 0
 
-    said = "".join(capsys.readouterr())
+    said = "".join(capsys.readouterr()) + caplog.text  # a command before may have set logs up
     assert "run not entered into the ledger" in said
     assert "ConnectionError: no route to the catalog" in said
     assert read_table(config).num_rows == 3 * 8760

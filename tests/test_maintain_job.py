@@ -26,6 +26,7 @@ from oedi_spark.config_json import to_yaml
 from oedi_spark.config_sections import MaintenanceConfig
 from oedi_spark.contracts import Column, Partition
 from oedi_spark.contracts_maintenance import MaintenanceStep
+from oedi_spark.contracts_resume import Redo
 from oedi_spark.errors import ConfigError
 from oedi_spark.lake.catalog import field_ids, open_catalog, open_table
 from oedi_spark.lake.owned import TABLES
@@ -324,7 +325,7 @@ def test_maintenance_after_real_runs_leaves_every_table_as_it_reads(
     write_sample_lake(lake, SampleRequest((release,), states=("CO",), buildings=3))
     config = make_config(lake).model_copy(update={"maintenance": KEEP_ONE})
     for _ in range(2):
-        assert pipeline.run(config, spark).exit_code == 0
+        assert pipeline.run(config, spark, redo=Redo(force=True)).exit_code == 0
     before = {name: digest(read_table(config, name)) for name in TABLES}
 
     time.sleep(0.01)

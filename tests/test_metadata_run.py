@@ -18,6 +18,7 @@ import pytest
 from oedi_spark import pipeline
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Reason
+from oedi_spark.contracts_resume import Redo
 from oedi_spark.errors import FileFault
 from oedi_spark.sample.lake import BASE_PARTITION, SampleRequest, write_sample_lake
 from oedi_spark.source.layout import ReleaseFolder
@@ -55,6 +56,11 @@ def _metadata_file(lake: Path, folder: ReleaseFolder, below: str) -> Path:
 def _landed(config: RunConfig) -> dict[str, Path]:
     root = Path(config.output_root) / "metadata"
     return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+
+
+def _of_upgrade(rows: pa.Table, upgrade: int) -> list[str]:
+    """The rows of an upgrade as text, in order: NaN is like NaN there."""
+    return sorted(map(str, rows.filter(pc.equal(rows["upgrade"], upgrade)).to_pylist()))
 
 
 def _weights(config: RunConfig, read_table: ReadTable, kind: str) -> Rows:
@@ -270,7 +276,7 @@ def test_a_rerun_lands_nothing_twice_and_removes_what_it_takes_the_place_of(
 
     pipeline.run(config, spark)
     before = {name: path.stat().st_mtime_ns for name, path in _landed(config).items()}
-    pipeline.run(config, spark)
+    pipeline.run(config, spark, redo=Redo(force=True))
 
     release = "release=2024_comstock_amy2018_release_2"
     assert list(before) == [f"{release}/state=CO/upgrade=0/CO_baseline_agg.parquet"]
@@ -302,10 +308,16 @@ def test_a_gap_on_either_side_is_named_in_the_summary_and_in_the_plan(
     for coverage in (planned.coverage, summed.coverage):
         assert coverage.without_series == (ids[3],)
         assert coverage.without_metadata == (ids[0],)
-    (written,) = json.loads((Path(config.settings.log_dir) / "summary.json").read_text())[
-        "partitions"
-    ]
+    told = json.loads((Path(config.settings.log_dir) / "summary.json").read_text())
+    (written,) = told["partitions"]
     assert (written["no_series"], written["no_metadata"]) == ([ids[3]], [ids[0]])
+    kept = pq.read_table(aggregate).to_pylist()
+    weight = {each["bldg_id"]: each["weight"] for each in kept}
+    (geographies,) = told["metadata"]["geographies"].values()
+    state = geographies["state"]
+    assert (state["count"], state["covered_count"]) == (1, 1)
+    assert state["weight"] == pytest.approx(sum(weight.values()), rel=1e-12)
+    assert state["covered_weight"] == pytest.approx(weight[ids[1]] + weight[ids[2]], rel=1e-12)
     assert summary.exit_code == 6
 
 
@@ -340,7 +352,7 @@ def test_a_county_file_with_bad_weights_costs_its_county_and_the_states_total_al
     assert _weights(config, read_table, "state") == []
 
 
-def test_a_county_file_that_is_no_parquet_is_told_and_nothing_of_the_state_is_read(
+def test_a_county_file_that_is_no_parquet_is_told_and_nothing_of_the_state_is_replaced(
     many_lake: Path,
     tmp_path: Path,
     make_config: MakeConfig,
@@ -352,19 +364,24 @@ def test_a_county_file_that_is_no_parquet_is_told_and_nothing_of_the_state_is_re
     write_sample_lake(lake, SampleRequest(buildings=1))
     counties = _metadata_file(lake, MANY, "metadata_and_annual_results/by_state_and_county/full")
     files = sorted(counties.rglob("*.parquet"))
-    files[0].write_bytes(b"PAR1 no parquet at all")
     job = MANY_JOB | {"relative_metadata_prefix_type": "2", "counties": ["*"]}
     config = make_config(lake, job, COMSTOCK | {"state": "CO", "upgrades": "0"})
+    assert pipeline.run(config, spark).exit_code == 0
+    weights = _weights(config, read_table, "county")
+    copies = _landed(config).keys()
+    files[0].write_bytes(b"PAR1 no parquet at all")
 
     summary = pipeline.run(config, spark)
 
     assert summary.exit_code == 6
-    assert read_table(config).num_rows == 8760
+    assert read_table(config).num_rows == 6 * 8760 + 8760
+    assert _weights(config, read_table, "county") == weights
+    assert summary.metadata.withheld == (f"release={MANY.release}/state=CO/upgrade=0",)
     (unreadable,) = summary.metadata.files.missing_transforms.items()
     assert unreadable[0].endswith(files[0].name)
     lines = {line.partition: line.coverage.gap for line in summary.partitions}
     assert lines[f"release={MANY.release}/state=CO/upgrade=0"] == "metadata_incomplete"
-    assert files[0].name not in {path.name for path in _landed(config).values()}
+    assert _landed(config).keys() == copies
 
 
 def test_a_withheld_partition_publishes_neither_its_hours_nor_its_metadata(
@@ -450,21 +467,32 @@ def test_rejected_metadata_takes_the_weights_of_an_earlier_run_with_it(
     assert read_table(config, "building_weights").num_rows == 0
 
 
-def test_the_dictionary_keeps_the_hours_of_a_partition_of_which_only_metadata_is_new(
+def test_metadata_of_a_partition_whose_series_are_gone_is_not_put_beside_its_old_hours(
     tmp_path: Path, make_config: MakeConfig, spark: Future[SparkSession], read_table: ReadTable
 ) -> None:
+    """One of its two buildings is gone from the metadata too: its weight stays with its hours."""
     lake = tmp_path / "lake"
     write_sample_lake(lake, SampleRequest((MANY,), upgrades=(0, 1), buildings=2))
     config = make_config(lake, MANY_JOB | {"upgrades": "0-1"})
-    assert pipeline.run(config, spark).exit_code == 0
+    first = pipeline.run(config, spark)
+    assert first.exit_code == 0
+    tables = ("hourly", "metadata", "building_weights", "columns", "sources")
+    before = {name: _of_upgrade(read_table(config, name), 1) for name in tables}
+    copies = {name: path.read_bytes() for name, path in _landed(config).items()}
     shutil.rmtree(_metadata_file(lake, MANY, "timeseries_individual_buildings/by_state/upgrade=1"))
+    (newer,) = _metadata_file(
+        lake, MANY, "metadata_and_annual_results_aggregates/by_state/full"
+    ).rglob("*upgrade01_agg.parquet")
+    pq.write_table(pq.ParquetFile(newer).read().slice(1), newer)
 
-    assert pipeline.run(config, spark).exit_code == 6
+    second = pipeline.run(config, spark)
 
-    rows = read_table(config, "columns").to_pylist()
-    names = [row["table_name"] for row in rows if row["upgrade"] == 1]
-    assert set(names) == {"hourly", "metadata"}
-    assert read_table(config).num_rows == 2 * 2 * 8760
+    assert second.exit_code == 6
+    assert second.metadata.withheld == (f"release={MANY.release}/state=CO/upgrade=1",)
+    assert {name: _of_upgrade(read_table(config, name), 1) for name in tables} == before
+    assert {name: path.read_bytes() for name, path in _landed(config).items()} == copies
+    assert pipeline.run(config, spark).exit_code == 6  # not taken for unchanged, and not lost
+    assert all(first.run_id in row for row in _of_upgrade(read_table(config, "sources"), 1))
 
 
 def test_a_withheld_partition_keeps_its_landed_copies_too(
@@ -513,7 +541,7 @@ def test_a_county_file_that_cannot_be_looked_into_leaves_published_hours_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStorage, "open_file", flaky)
-        summary = pipeline.run(config, spark)
+        summary = pipeline.run(config, spark, redo=Redo(force=True))
 
     assert summary.exit_code == 3
     assert read_table(config).num_rows == 6 * 8760

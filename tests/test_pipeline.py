@@ -18,6 +18,7 @@ from pyiceberg.table import Table, Transaction
 from oedi_spark import pipeline
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Reason
+from oedi_spark.contracts_resume import Redo
 from oedi_spark.sample.lake import SampleRequest, write_sample_lake
 from oedi_spark.sample.traps import Trap
 from oedi_spark.source.layout import ReleaseFolder
@@ -56,7 +57,7 @@ def test_run_twice_replaces_the_same_rows(
 
     first = pipeline.run(config, spark)
     once = read_table(config).sort_by(ROWS)
-    second = pipeline.run(config, spark)
+    second = pipeline.run(config, spark, redo=Redo(force=True))
     twice = read_table(config).sort_by(ROWS)
 
     assert (first.exit_code, second.exit_code) == (0, 0)
@@ -185,7 +186,7 @@ def test_run_holds_a_partition_back_when_too_many_of_its_files_fail(
     broken = next(lake.glob("**/state=CO/*-0.parquet"))
     broken.write_bytes(b"PAR1 not any more")
 
-    summary = pipeline.run(config, spark)
+    summary = pipeline.run(config, spark, redo=Redo(force=True))
 
     assert summary.exit_code == 4
     assert summary.outcome == "partly published"
@@ -320,6 +321,9 @@ def test_run_writes_the_summary_with_the_keys_that_users_read(
     assert written["data_files_stats"] == {
         "total_data_files_listed": 3,
         "total_data_files_uploaded": 3,
+        "total_data_files_unchanged": 0,
+        "total_data_files_verified": 0,
+        "total_data_files_unverified": 3,
         "missing_data_fetches_count": 0,
         "missing_data_transforms_count": 0,
         "missing_data_uploads_count": 0,
@@ -330,6 +334,9 @@ def test_run_writes_the_summary_with_the_keys_that_users_read(
     assert set(written["metadata_files_stats"]) == {
         "total_metadata_files_listed",
         "total_metadata_files_uploaded",
+        "total_metadata_files_unchanged",
+        "total_metadata_files_verified",
+        "total_metadata_files_unverified",
         "missing_metadata_fetches_count",
         "missing_metadata_bypasses_count",
         "missing_metadata_uploads_count",
@@ -342,6 +349,7 @@ def test_run_writes_the_summary_with_the_keys_that_users_read(
     assert set(written["snapshot_ids"]) == {
         "oedi.hourly",
         "oedi.columns",
+        "oedi.sources",
         "oedi.metadata",
         "oedi.building_weights",
     }

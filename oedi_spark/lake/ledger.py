@@ -49,6 +49,7 @@ from oedi_spark.lake.faults import is_refusal, say_fault
 from oedi_spark.lake.lease import LeaseBook
 from oedi_spark.lake.ledger_entry import Entry
 from oedi_spark.lake.schemas import TableDefinition, number_fields
+from oedi_spark.lake.sweep import sweep_metadata
 from oedi_spark.lake.writer import RUN_ID_PROPERTY
 
 RUNS, DISCREPANCIES = "runs", "discrepancies"
@@ -198,10 +199,7 @@ class Ledger:
         with self._entry(definition) as entry:
             for attempt in _append_attempts(self._limits.append_s):
                 with attempt, entry.attempt():
-                    if table is None:
-                        table = open_table(self._catalog, self._place, definition)
-                    else:
-                        table = table.refresh()
+                    table = self._open(definition) if table is None else table.refresh()
                     if _is_recorded(table, self._run_id):
                         continue
                     written = written or self._write(table, rows)
@@ -223,9 +221,21 @@ class Ledger:
         Raises:
             PublishError: It lies elsewhere, or has a column of another type.
         """
-        if not self._catalog.table_exists((self._place.database, definition.name)):
+        if not self._exists(definition):
             with self._entry(definition) as entry, entry.attempt():
-                open_table(self._catalog, self._place, definition)
+                self._open(definition)
+
+    def _exists(self, definition: TableDefinition) -> bool:
+        return self._catalog.table_exists((self._place.database, definition.name))
+
+    def _open(self, definition: TableDefinition) -> Table:
+        """The table; of one that is new, without what a run had begun that died making it."""
+        is_new = not self._exists(definition)
+        table = open_table(self._catalog, self._place, definition)
+        if is_new:
+            with suppress(OSError):  # maintenance looks again
+                sweep_metadata(table)
+        return table
 
     def first_seen(self, releases: Collection[str]) -> dict[Identity, datetime]:
         """When each thing of these releases was seen first, by any run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,10 +49,27 @@ def encode_parquet(table: pa.Table, *, row_group_rows: int | None = None) -> byt
     return sink.getvalue()
 
 
-def write_atomically(path: Path, content: bytes) -> int:
-    """Write beside the file, then take its place; returns the size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-    return len(content)
+class LakeWriter:
+    """Writes the files of a lake, each whole or not at all, and knows their MD5s.
+
+    `md5s` goes by key, and has None for a file that was taken away. Threads may share it.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self.md5s: dict[str, str | None] = {}
+
+    def write(self, key: str, content: bytes) -> int:
+        """Write beside the file, then take its place; returns the size."""
+        path = self._out / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+        self.md5s[key] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return len(content)
+
+    def remove(self, key: str) -> None:
+        """Take a file away, if it is there."""
+        (self._out / key).unlink(missing_ok=True)
+        self.md5s[key] = None

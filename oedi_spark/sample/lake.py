@@ -17,7 +17,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from oedi_spark.errors import ConfigError
-from oedi_spark.sample.files import build_table, encode_parquet, write_atomically
+from oedi_spark.sample.files import LakeWriter, build_table, encode_parquet
 from oedi_spark.sample.metadata import Extent, build_metadata
 from oedi_spark.sample.metadata_rows import (
     BuildingRecord,
@@ -107,7 +107,7 @@ class SampleReport:
 
     `trapped` names the trap of each key. A trap of the whole lake stands under the
     time-series folder of every release, one of a building under the key of its series, be it
-    there or not; several at one key are joined by commas.
+    there or not; several at one key are joined by commas. `md5s`: as `LakeWriter` has them.
     """
 
     root: Path
@@ -115,6 +115,7 @@ class SampleReport:
     metadata_files: int
     size_bytes: int
     trapped: Mapping[str, str]
+    md5s: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def write_sample_lake(out: Path, request: SampleRequest) -> SampleReport:
         assign_traps(request.traps, _trap_sites(request)),
         assign_metadata_traps(request.traps, sites),
     )
+    lake = LakeWriter(out)
     trapped = [(_key(one), trap) for one, trap in plan.traps.items()]
     data_sizes: list[int] = []
     metadata_sizes: dict[str, int] = {}
@@ -149,13 +151,13 @@ def write_sample_lake(out: Path, request: SampleRequest) -> SampleReport:
         records: list[BuildingRecord] = []
         for state in dict.fromkeys(request.states):
             setting = build_setting(request.seed, folder, load_places()[state])
-            for record, size in _write_buildings(out, plan, setting):
+            for record, size in _write_buildings(lake, plan, setting):
                 records.append(record)
                 data_sizes += [] if size is None else [size]
         records, planted = _plant_buildings(request, folder, records)
         trapped += planted
-        metadata_sizes |= _write_metadata(out, plan, folder, records, trapped)
-    strays = _write_strays(out, request)
+        metadata_sizes |= _write_metadata(lake, plan, folder, records, trapped)
+    strays = _write_strays(lake, request)
     trapped += [(key, trap) for key, (trap, _) in strays.items()]
     return SampleReport(
         root=out,
@@ -165,6 +167,7 @@ def write_sample_lake(out: Path, request: SampleRequest) -> SampleReport:
         + sum(metadata_sizes.values())
         + sum(one for _, one in strays.values()),
         trapped=_join(_whole_lake_keys(request), trapped),
+        md5s=MappingProxyType(lake.md5s),
     )
 
 
@@ -294,7 +297,7 @@ def _plant_buildings(
 
 
 def _write_metadata(
-    out: Path,
+    lake: LakeWriter,
     plan: _Plan,
     folder: ReleaseFolder,
     records: Sequence[BuildingRecord],
@@ -306,27 +309,27 @@ def _write_metadata(
         key = f"{BASE_PARTITION}/{folder.year}/{folder.name}/{file.key}"
         planted = plan.metadata_traps.get(key)
         if planted is None:
-            sizes[key] = write_atomically(out / key, encode_parquet(file.table))
+            sizes[key] = lake.write(key, encode_parquet(file.table))
             continue
         content = encode_parquet(spoil_metadata(planted, file))
         content = spoil_metadata_bytes(planted.trap, content)
         companions = build_companions(planted.trap, key, content)
         trapped += [(one, planted.trap) for one in companions or (key,)]
         for name, written in {key: content, **companions}.items():
-            sizes[name] = write_atomically(out / name, written)
+            sizes[name] = lake.write(name, written)
     return sizes
 
 
-def _write_buildings(out: Path, plan: _Plan, setting: Setting) -> Iterator[_Written]:
+def _write_buildings(lake: LakeWriter, plan: _Plan, setting: Setting) -> Iterator[_Written]:
     """Write the buildings of one state, several at a time; results keep their order."""
     ids = _ids(plan.request, setting.folder, setting.place.state)
     with ThreadPoolExecutor(max_workers=_WRITERS) as pool:
-        for written in pool.map(partial(_write_building, out, plan, setting), ids, count()):
+        for written in pool.map(partial(_write_building, lake, plan, setting), ids, count()):
             yield from written
 
 
 def _write_building(
-    out: Path, plan: _Plan, setting: Setting, bldg_id: int, position: int
+    lake: LakeWriter, plan: _Plan, setting: Setting, bldg_id: int, position: int
 ) -> list[_Written]:
     """Write one building under every upgrade, in each of its states.
 
@@ -354,7 +357,7 @@ def _write_building(
             table = apply_style(build_table(setting, profile, energies), plan.style)
         for state in states:
             building = BuildingKey(setting.folder, state, upgrade, bldg_id)
-            size = None if table is None else _write_series(out, plan, building, table)
+            size = None if table is None else _write_series(lake, plan, building, table)
             written.append((record if state == home else _visit(record, state), size))
     return written
 
@@ -365,19 +368,20 @@ def _visit(record: BuildingRecord, state: str) -> BuildingRecord:
     return replace(record, state=state, traits=traits)
 
 
-def _write_series(out: Path, plan: _Plan, building: BuildingKey, table: pa.Table) -> int | None:
+def _write_series(
+    lake: LakeWriter, plan: _Plan, building: BuildingKey, table: pa.Table
+) -> int | None:
     """Write one building file with the trap it may have; returns the size, None for no file."""
     trap = plan.traps.get(building)
     rows = ROW_GROUP_ROWS if trap is Trap.MULTI_ROW_GROUPS else None
     content = spoil_bytes(trap, encode_parquet(spoil_table(trap, table), row_group_rows=rows))
-    path = out / _key(building)
     if content is None:
-        path.unlink(missing_ok=True)
+        lake.remove(_key(building))
         return None
-    return write_atomically(path, content)
+    return lake.write(_key(building), content)
 
 
-def _write_strays(out: Path, request: SampleRequest) -> dict[str, tuple[Trap, int]]:
+def _write_strays(lake: LakeWriter, request: SampleRequest) -> dict[str, tuple[Trap, int]]:
     """Put files that are no buildings of the folder into the first one: trap and size, by key."""
     if not FOLDER_TRAPS.intersection(request.traps):
         return {}
@@ -389,4 +393,4 @@ def _write_strays(out: Path, request: SampleRequest) -> dict[str, tuple[Trap, in
         state=request.states[0],
         upgrade=upgrade,
     )
-    return write_strays(out, prefix, upgrade=upgrade, traps=request.traps)
+    return write_strays(lake, prefix, upgrade=upgrade, traps=request.traps)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
-from oedi_spark.sample.files import write_atomically
+from oedi_spark.sample.files import LakeWriter
 from oedi_spark.sample.traps import Trap
 
 
 def write_strays(
-    out: Path, prefix: str, *, upgrade: int, traps: Collection[Trap]
+    lake: LakeWriter, prefix: str, *, upgrade: int, traps: Collection[Trap]
 ) -> dict[str, tuple[Trap, int]]:
     """Write the stray files that `traps` ask for into one folder: trap and size, by key.
 
@@ -25,7 +24,7 @@ def write_strays(
     written = {}
     for name, (trap, content) in contents.items():
         try:
-            size = write_atomically(out / prefix / name, content)
+            size = lake.write(f"{prefix}/{name}", content)
         except OSError:
             if trap is not Trap.HOSTILE_NAME:
                 raise

@@ -12,10 +12,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
 
+from oedi_spark.checksums import is_md5
 from oedi_spark.contracts import Reason
 from oedi_spark.errors import FileFault
 
-_MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 _USER_INFO = re.compile(r"//[^/\s@\"']*@")
 
 
@@ -37,6 +37,8 @@ class SourceLocation:
     max_attempts: int = 5
     listing_page_size: int = 1000
     requester_pays: bool = False
+    has_manifest: bool = True
+    """Of a local folder: whether its `MD5SUMS`, if there is one, is believed."""
 
     def __str__(self) -> str:
         return self.root if self.is_local else f"s3://{self.root}"
@@ -81,22 +83,22 @@ class Storage(Protocol):
     def open_file(self, key: str, *, etag: str | None) -> io.BufferedIOBase:
         """The version that was listed, to read parts of: a footer, a column. Close it.
 
-        A part has no checksum, so nothing that is read here is compared with one. Opening and
-        every read raise `FileFault` with the reason, as `read_file` does; through
-        `pyarrow.PythonFile` too.
+        A part has no checksum, so nothing that is read here is compared with one; a local file
+        is compared whole when it is opened, where that costs no request. Opening and every read
+        raise `FileFault` with the reason, as `read_file` does; through `pyarrow.PythonFile` too.
         """
 
 
 def require_checksum(data: bytes, etag: str | None) -> None:
-    """Raise `FileFault` if the ETag is an MD5 and the bytes have another.
+    """Raise `FileFault` if the ETag is an MD5 and the bytes have another."""
+    if is_md5(etag):
+        require_md5(hashlib.md5(data, usedforsecurity=False).hexdigest(), etag)
 
-    An ETag is the content's MD5 only for an object that was uploaded in one part: one with a
-    dash in it (multipart), or of another length, proves nothing and is not compared.
-    """
-    if etag is not None and _MD5_ETAG.fullmatch(etag):
-        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if digest != etag:
-            raise FileFault(Reason.CHECKSUM_MISMATCH, f"ETag {etag}, MD5 of the bytes {digest}")
+
+def require_md5(found: str, listed: str | None) -> None:
+    """Raise `FileFault` if the MD5 of what was read is not the one that was listed."""
+    if found != listed:
+        raise FileFault(Reason.CHECKSUM_MISMATCH, f"MD5 {listed} listed, {found} read")
 
 
 @lru_cache(maxsize=4096)

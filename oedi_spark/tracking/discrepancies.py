@@ -8,7 +8,7 @@ and the summary names each.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from typing import Protocol
 
 from oedi_spark.contracts import Column, FileOutcome, Partition, Reason, Transition, Verdict
 from oedi_spark.contracts_metadata import Gap, MetadataListing
+from oedi_spark.contracts_resume import Skipped, SourceKind, SourceRow
 from oedi_spark.plan import PartitionPlan, Plan
 from oedi_spark.tracking.metadata_tracker import MetadataTracker
 
@@ -76,6 +77,7 @@ class TrackedRun(Protocol):
     columns: dict[Partition, dict[Column, int]]
     verdicts: tuple[Verdict, ...]
     metadata: MetadataTracker
+    skipped: tuple[Skipped, ...]
 
 
 def find_discrepancies(run: TrackedRun) -> list[Discrepancy]:
@@ -84,12 +86,15 @@ def find_discrepancies(run: TrackedRun) -> list[Discrepancy]:
     Of a run that ended by itself there is none exactly when its tracker has none. A run that
     failed before it knew what to read has none either: its error says why.
     """
-    if run.plan is None:
+    remembered = [each for skipped in run.skipped for each in _remembered(skipped)]
+    if run.plan is None and not remembered:
         return []
     found = (
-        *_lost_files(run, run.plan),
+        *remembered,
+        *(_lost_files(run, run.plan) if run.plan else ()),
         *_withheld(run.verdicts),
-        *(each for line in run.plan.partitions for each in _gaps(line)),
+        *_held(run.metadata),
+        *(each for line in (run.plan.partitions if run.plan else ()) for each in _gaps(line)),
         *_omitted_columns(run.columns),
         *_metadata_files(run.metadata),
         *_metadata_gaps(run.metadata),
@@ -143,6 +148,32 @@ def _lost_files(run: TrackedRun, plan: Plan) -> Iterator[Discrepancy]:
             yield _of(partition, str(partition), *_tell(fate, count))
 
 
+def _remembered(skipped: Skipped) -> Iterator[Discrepancy]:
+    """What a partition lacked when it was published, and so lacks still."""
+    partition, gaps = skipped.partition, defaultdict[str, list[SourceRow]](list)
+    for row in skipped.lost:
+        if row.kind is SourceKind.GAP or row.key is None:
+            gaps[row.reason or ""].append(row)
+            continue
+        yield Discrepancy(
+            release=partition.release,
+            state=partition.state,
+            upgrade=partition.upgrade,
+            key=row.key,
+            stage="quality" if row.kind is SourceKind.METADATA else "rollup",
+            reason=row.reason or "",
+            detail=row.detail or "",
+            etag=row.etag,
+        )
+    for reason, rows in gaps.items():
+        bldg_ids = [row.bldg_id for row in rows if row.bldg_id is not None]
+        detail = _count_buildings(bldg_ids) if bldg_ids else rows[0].detail or ""
+        yield _of(partition, str(partition), "indexer", reason, detail)
+    if skipped.missing_buildings:
+        reason, detail = Absence.MISSING_BUILDINGS, _count_buildings(skipped.missing_buildings)
+        yield _of(partition, str(partition), "indexer", reason.value, detail)
+
+
 def _fate(done: int) -> Reason:
     """Why a file without a fault of its own is not in the table."""
     return Reason.NOT_COMMITTED if done & Transition.TRANSFORMED else Reason.NOT_REACHED
@@ -158,9 +189,18 @@ def _tell(fate: Reason, count: int) -> tuple[str, str, str]:
 def _withheld(verdicts: Iterable[Verdict]) -> Iterator[Discrepancy]:
     for each in verdicts:
         if not each.is_published:
-            detail = f"{each.failed:,} of {each.listed:,} file(s) failed, so none is published"
+            failed = f"{each.failed:,} of {each.listed:,} file(s) failed"
+            detail = "; ".join([failed, *each.broken]) + ", so none is published"
             key, reason = str(each.partition), Reason.PARTITION_WITHHELD.value
             yield _of(each.partition, key, "quality", reason, detail)
+
+
+def _held(metadata: MetadataTracker) -> Iterator[Discrepancy]:
+    """Partitions of which there is metadata and no building file, and hours of another run."""
+    for partition, why in metadata.held.items():
+        detail = f"metadata is not published: {why}"
+        reason = Reason.PARTITION_WITHHELD.value
+        yield _of(partition, str(partition), "quality", reason, detail)
 
 
 def _gaps(line: PartitionPlan) -> Iterator[Discrepancy]:

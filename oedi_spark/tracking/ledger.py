@@ -16,6 +16,7 @@ from oedi_spark import __version__
 from oedi_spark.config import RunConfig
 from oedi_spark.config_json import parse_states, parse_upgrades
 from oedi_spark.contracts import RunOrigin
+from oedi_spark.errors import OediSparkError
 from oedi_spark.source.layout import ReleaseFolder
 from oedi_spark.tracking.discrepancies import Discrepancy, Identity, TrackedRun
 from oedi_spark.tracking.summary import RunSummary
@@ -30,6 +31,21 @@ class SparkFacts:
 
     version: str | None = None
     core_count: int | None = None
+
+
+ROLLED_BACK = "rolled back "
+"""How the outcome of a rollback begins; the id of the run that it undid comes next."""
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A rollback that changed tables. `run_id`: the run it undid. `snapshot_ids` by table."""
+
+    rollback_id: str
+    run_id: str
+    started_at_utc: datetime
+    finished_at_utc: datetime
+    snapshot_ids: Mapping[str, int]
 
 
 def run_row(
@@ -53,7 +69,7 @@ def run_row(
     """
     data = summary.data_files
     snapshots = {name.rsplit(".", 1)[-1]: number for name, number in summary.snapshot_ids.items()}
-    tables = ("hourly", "metadata", "building_weights", "columns")
+    tables = ("hourly", "metadata", "building_weights", "columns", "sources")
     return {
         "run_id": summary.run_id,
         "started_at_utc": naive_utc(run.started_at_utc),
@@ -67,10 +83,10 @@ def run_row(
         "spark_version": spark.version,
         "config_json": _canonical(config.model_dump(mode="json", by_alias=True)),
         "config_fingerprint": config_fingerprint(config),
-        "partition_count": len(summary.partitions),
+        "partition_count": len(summary.partitions) + len(summary.skipped),
         "files_listed": data.listed,
         "files_uploaded": data.uploaded,
-        "files_lost": data.listed - data.uploaded,
+        "files_lost": data.listed - data.uploaded - data.unchanged,
         "hours_published": summary.published_rows,
         "metadata_rows_published": summary.metadata.rows_published,
         "discrepancy_count": discrepancy_count,
@@ -85,6 +101,43 @@ def run_row(
         ),
         "job_run_id": origin.job_run_id,
         "workflow_run_id": origin.workflow_run_id,
+        "files_unchanged": data.unchanged,
+        "quality_score": summary.quality.score,
+    }
+
+
+def rollback_row(done: Rollback, config: RunConfig, error: OediSparkError | None) -> Row:
+    """The row of `runs` of a rollback. It read no file and planned no partition.
+
+    Args:
+        done: What it did.
+        config: Of the command.
+        error: Why it stopped between two tables; None when the run is undone in all of them.
+    """
+    word = ROLLED_BACK if error is None else f"partly {ROLLED_BACK}"
+    counts = (
+        *("partition_count", "files_listed", "files_uploaded", "files_lost", "hours_published"),
+        *("metadata_rows_published", "discrepancy_count", "read_bytes", "written_bytes"),
+    )
+    began, ended = naive_utc(done.started_at_utc), naive_utc(done.finished_at_utc)
+    return {
+        "run_id": done.rollback_id,
+        "started_at_utc": began,
+        "finished_at_utc": ended,
+        "outcome": f"{word}{done.run_id}",
+        "exit_code": 0 if error is None else error.exit_code,
+        "error": None if error is None else str(error),
+        "engine": config.settings.engine,
+        "code_version": __version__,
+        "python_version": platform.python_version(),
+        "config_json": _canonical(config.model_dump(mode="json", by_alias=True)),
+        "config_fingerprint": config_fingerprint(config),
+        **dict.fromkeys(counts, 0),
+        "total_s": (ended - began).total_seconds(),
+        **{
+            f"{name.rsplit('.', 1)[-1]}_snapshot_id": number
+            for name, number in done.snapshot_ids.items()
+        },
     }
 
 
@@ -158,6 +211,7 @@ def config_fingerprint(config: RunConfig) -> str:
         "engine": config.settings.engine,
         "strict_columns": config.settings.strict_columns,
         "max_failed_fraction": config.settings.max_failed_fraction,
+        "quality_rules": config.settings.rule_book.as_json(),
     }
     return hashlib.sha256(_canonical(deciding).encode()).hexdigest()
 
@@ -179,9 +233,14 @@ def still_open(runs: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
 
     A run is one of a partition when its config asked for it and it knew what to read: one that
     found nothing wrong there closes what earlier runs found. Of a file that holds every state
-    it is enough that the run asked for any state.
+    it is enough that the run asked for any state. One that was rolled back is none.
     """
-    told = [run for run in runs if _number(run["partition_count"])]
+    undone = {
+        str(run["outcome"]).removeprefix(ROLLED_BACK)
+        for run in runs
+        if str(run["outcome"]).startswith(ROLLED_BACK)
+    }
+    told = [run for run in runs if _number(run["partition_count"]) and run["run_id"] not in undone]
     told.sort(key=lambda run: (str(run["started_at_utc"]), str(run["run_id"])), reverse=True)
     jobs = {str(run["run_id"]): _jobs_of(str(run["config_json"])) for run in told}
     latest: dict[tuple[object, ...], str | None] = {}

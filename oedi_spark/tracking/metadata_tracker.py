@@ -7,13 +7,14 @@ accumulator.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
 from oedi_spark.contracts import Partition, Publication, Reason, Transition
 from oedi_spark.contracts_metadata import (
     Gap,
+    GeographyCoverage,
     LandedFile,
     MetadataColumn,
     MetadataListing,
@@ -40,6 +41,8 @@ class MetadataTracker:
         """Those that are made, by ordinal; some wait, some have landed."""
         self.emptied: set[Partition] = set()
         """Partitions that had metadata of an earlier run, and have none of this one."""
+        self.held: dict[Partition, str] = {}
+        """Partitions without building files whose metadata is held back, and why."""
         self.published_rows = 0
 
     def record_findings(self, findings: MetadataFindings) -> None:
@@ -61,10 +64,29 @@ class MetadataTracker:
                 self.parts[part.partition] = replace(part, columns=columns)
             self.notes += result.notes
 
+    def published_uri(self, partition: Partition) -> str | None:
+        """Where the annual results of a partition wait for its series; None if it has none."""
+        part = self.parts.get(partition)
+        return None if part is None else part.published_uri
+
+    def published_digest(self, partition: Partition) -> str | None:
+        """What these results are; None if it has none."""
+        part = self.parts.get(partition)
+        return None if part is None else part.published_digest
+
+    def geographies(self, partition: Partition) -> tuple[GeographyCoverage, ...]:
+        """What its metadata stands for, by kind of geography."""
+        part = self.parts.get(partition)
+        return () if part is None else part.geographies
+
     def record_publication(self, publication: Publication) -> None:
         """A snapshot of `metadata` is in the catalog."""
         self.published_rows += publication.row_count
         self.emptied |= set(publication.partitions) - self.parts.keys()
+
+    def record_held(self, held: Mapping[Partition, str]) -> None:
+        """The metadata of these partitions stays as an earlier run published it, if one did."""
+        self.held = dict(held)
 
     def record_landed(self, landed: LandedFile) -> None:
         """A copy is in its place."""
@@ -95,15 +117,22 @@ class MetadataTracker:
         found = self.findings
         unlanded = any(file.ordinal not in self.landed for file in found.index.files)
         faulted = any(outcome.reason is not None for outcome in self.outcomes.values())
-        return bool(unlanded or faulted or self.emptied or found.index.counties_not_found)
+        is_lacking = self.held or self.emptied or found.index.counties_not_found
+        return bool(unlanded or faulted or is_lacking)
 
-    def summarise(self, withheld: Iterable[Partition]) -> MetadataSummary:
-        """The metadata side of the summary, every file in exactly one place."""
+    def summarise(
+        self, withheld: Iterable[Partition], unchanged: Collection[str] = ()
+    ) -> MetadataSummary:
+        """The metadata side of the summary, every file in exactly one place.
+
+        `unchanged`: keys of files of partitions that are left alone; national ones may be read
+        for others all the same.
+        """
         index = self.findings.index
         key_of = {file.ordinal: file.key for file in index.files}
         held = set(withheld)
         return MetadataSummary(
-            files=self._file_stats(),
+            files=self._file_stats(unchanged),
             layouts={
                 match.release: f"{', '.join(match.patterns) or 'none found'} ({match.how})"
                 for match in index.matches
@@ -121,24 +150,29 @@ class MetadataTracker:
                 f"{partition} county={county}: {Gap.COUNTY_NOT_FOUND}"
                 for partition, county in index.counties_not_found
             ),
-            withheld=tuple(str(each) for each in sorted(self.parts.keys() & held)),
+            withheld=tuple(map(str, sorted((self.parts.keys() & held) | self.held.keys()))),
             surplus={each.key: each.why.value for each in index.surplus},
             notes=(
                 *dict.fromkeys(self.notes),
+                *(f"{each}: metadata held back: {why}" for each, why in self.held.items()),
                 *(
                     f"{each}: metadata of an earlier run removed, this one has none"
                     for each in sorted(self.emptied)
                 ),
             ),
             rows_published=self.published_rows,
+            geographies={
+                str(partition): part.geographies for partition, part in sorted(self.parts.items())
+            },
         )
 
-    def _file_stats(self) -> FileStats:
+    def _file_stats(self, unchanged: Collection[str]) -> FileStats:
         stats = FileStats()
+        stats.leave(len(set(unchanged) - {file.key for file in self.findings.index.files}), {})
         for file in self.findings.index.files:
             outcome = self.outcomes.get(file.ordinal)
             done = outcome.transitions if outcome else Transition.LISTED
-            stats.place(file.key, done, partial(self._reason_of, outcome))
+            stats.place(file.key, done, partial(self._reason_of, outcome), etag=file.etag)
         return stats
 
     @staticmethod

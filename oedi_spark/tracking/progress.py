@@ -8,10 +8,12 @@ on a cluster it moves batch by batch.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -23,18 +25,37 @@ from oedi_spark.log import get_logger
 
 _LOG_STEP = 0.05
 _POLL_S = 0.25
+_BEAT_PREFIX = ".progress-"
+_BEAT_TTL_S = 2 * 86400.0
+"""A run adds to its file with every building file; one that has not for so long was killed."""
 
 _log = get_logger(__name__)
 
 
 @contextmanager
 def beat_file(master: str, folder: Path) -> Iterator[str | None]:
-    """A file for the tasks to lengthen, gone afterwards; None where they run elsewhere."""
+    """A file for the tasks to lengthen, gone afterwards; None where they run elsewhere.
+
+    Those that killed runs left in the folder go, once they are old.
+    """
     if not master.startswith("local") or not folder.is_dir():
         yield None
         return
-    with NamedTemporaryFile(dir=folder, prefix=".progress-") as file:
-        yield file.name
+    _remove_old(folder)
+    with NamedTemporaryFile(dir=folder, prefix=_BEAT_PREFIX, delete=False) as file:
+        path = Path(file.name)
+    try:
+        yield str(path)
+    finally:
+        path.unlink(missing_ok=True)  # another run may have taken it for old
+
+
+def _remove_old(folder: Path) -> None:
+    with suppress(OSError):  # the run does not need it
+        for path in folder.glob(f"{_BEAT_PREFIX}*"):
+            found = path.lstat()
+            if S_ISREG(found.st_mode) and time.time() - found.st_mtime > _BEAT_TTL_S:
+                path.unlink()
 
 
 class Progress:
@@ -69,7 +90,10 @@ class Progress:
 
     def advance(self, carried: int) -> None:
         """Say how many files the accumulator carries by now; the bar never goes back."""
-        beats = Path(self._beats).stat().st_size if self._beats else 0
+        beats = 0
+        if self._beats:
+            with suppress(FileNotFoundError):
+                beats = Path(self._beats).stat().st_size
         self._done = min(self._total, max(self._done, carried, beats))
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done)

@@ -1,41 +1,57 @@
 """The summary of a run: as JSON with the keys that users of the previous system read, as text.
 
-Every listed file is in exactly one place: uploaded, or in one of the three `missing_…` maps
-with its reason. So listed = uploaded + missing fetches + missing transforms + missing uploads.
+Every listed file is in exactly one place: uploaded, unchanged since an earlier run, or in one of
+the three `missing_…` maps with its reason. So listed = uploaded + unchanged + missing fetches +
+missing transforms + missing uploads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oedi_spark.checksums import is_md5
 from oedi_spark.contracts import Reason, Transition
-from oedi_spark.contracts_metadata import Gap
+from oedi_spark.contracts_metadata import Gap, GeographyCoverage
+from oedi_spark.contracts_resume import Skipped
 from oedi_spark.coverage import Coverage
 from oedi_spark.escaping import printable
 from oedi_spark.log import get_logger
+from oedi_spark.tracking.quality_summary import QualitySummary
 
 _log = get_logger(__name__)
 
 
 @dataclass
 class FileStats:
-    """Where the listed files ended. The maps go from key to reason."""
+    """Where the listed files ended. The maps go from key to reason.
+
+    `unchanged`: not read, because an earlier run published them as they are. `verified`: fetched,
+    and the bytes have the MD5 that was listed; `unverified`: fetched, and none was listed.
+    """
 
     listed: int = 0
     uploaded: int = 0
+    unchanged: int = 0
     missing_fetches: dict[str, str] = field(default_factory=dict)
     missing_transforms: dict[str, str] = field(default_factory=dict)
     missing_uploads: dict[str, str] = field(default_factory=dict)
+    verified: int = 0
+    unverified: int = 0
 
-    def place(self, key: str, done: int, why: Callable[[], tuple[Reason, str]]) -> None:
+    def place(
+        self, key: str, done: int, why: Callable[[], tuple[Reason, str]], *, etag: str | None
+    ) -> None:
         """Count one listed file where its transitions have brought it.
 
         `why` gives reason and detail; it is asked only of a file that was not uploaded.
         """
         self.listed += 1
+        if done & Transition.FETCHED:
+            self.verified += is_md5(etag)
+            self.unverified += not is_md5(etag)
         if done & Transition.UPLOADED:
             self.uploaded += 1
             return
@@ -49,6 +65,12 @@ class FileStats:
         )
         lost[key] = f"{reason}: {detail}"
 
+    def leave(self, count: int, lost: Mapping[str, str]) -> None:
+        """Count the files of a partition that is left alone, of which some were lost before."""
+        self.listed += count
+        self.unchanged += count - len(lost)
+        self.missing_transforms |= lost
+
     @property
     def lost(self) -> dict[str, str]:
         """Every listed file that was not uploaded, with its reason."""
@@ -59,6 +81,9 @@ class FileStats:
         return {
             f"total_{kind}_files_listed": self.listed,
             f"total_{kind}_files_uploaded": self.uploaded,
+            f"total_{kind}_files_unchanged": self.unchanged,
+            f"total_{kind}_files_verified": self.verified,
+            f"total_{kind}_files_unverified": self.unverified,
             f"missing_{kind}_fetches_count": len(self.missing_fetches),
             f"missing_{kind}_{middle}_count": len(self.missing_transforms),
             f"missing_{kind}_uploads_count": len(self.missing_uploads),
@@ -85,6 +110,8 @@ class MetadataSummary:
     surplus: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rows_published: int = 0
+    geographies: Mapping[str, tuple[GeographyCoverage, ...]] = field(default_factory=dict)
+    """By partition: how much of the stock that its metadata stands for has a series."""
 
     def as_json(self) -> dict[str, object]:
         """Everything beside the file counts, which have their own place in the summary."""
@@ -97,7 +124,21 @@ class MetadataSummary:
             "counties_not_found": list(self.counties_not_found),
             "surplus_files": dict(self.surplus),
             "notes": list(self.notes),
+            "geographies": {
+                partition: {each.kind: {**vars(each), "share": each.share} for each in found}
+                for partition, found in self.geographies.items()
+            },
         }
+
+    def coverage_lines(self) -> Iterator[str]:
+        """For a person: the kinds of geography of which not all weight has a series."""
+        for partition, found in self.geographies.items():
+            for each in found:
+                if each.covered_weight < each.weight:
+                    yield (
+                        f"  {partition}: by {each.kind} {each.share:.2%} of the weight has a"
+                        f" series, in {each.covered_count:,} of {each.count:,}"
+                    )
 
 
 @dataclass(frozen=True)
@@ -164,6 +205,10 @@ class RunSummary:
     missing_values: Mapping[str, str]
     columns_by_unit: tuple[str, ...]
     columns_omitted: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    adopted_files: int = 0
+    """Files whose hours a run that was killed had staged."""
+    quality: QualitySummary = field(default_factory=QualitySummary)
 
     def headline(self) -> dict[str, object]:
         """The figures for one log line."""
@@ -172,6 +217,7 @@ class RunSummary:
             "exit_code": self.exit_code,
             "files_listed": self.data_files.listed,
             "files_uploaded": self.data_files.uploaded,
+            "files_unchanged": self.data_files.unchanged,
             "hours": self.published_rows,
             "took_s": round(self.total_s, 1),
         }
@@ -201,11 +247,15 @@ class RunSummary:
             },
             "snapshot_ids": dict(self.snapshot_ids),
             "partitions": [line.as_json() for line in self.partitions],
+            "skipped_partitions": [each.as_json() for each in self.skipped],
+            "files_taken_up": self.adopted_files,
             "metadata": self.metadata.as_json(),
+            "quality": self.quality.as_json(),
             "surplus_files": dict(self.surplus),
             "missing_values_files": dict(self.missing_values),
             "columns_ruled_by_unit": list(self.columns_by_unit),
             "columns_omitted": list(self.columns_omitted),
+            "text": self.as_text().splitlines(),
         }
 
     def as_text(self) -> str:
@@ -215,7 +265,10 @@ class RunSummary:
             note = "  in all tasks together" if name in ("reader", "rollup") else ""
             lines.append(f"  stage     {name:<8} {took:>8.2f} s{note}")
         lines += [line.as_text() for line in self.partitions]
+        lines += [each.as_text() for each in self.skipped]
         lines += [f"  snapshot  {table} {number}" for table, number in self.snapshot_ids.items()]
+        lines += [printable(line) for line in self.quality.as_lines()]
+        lines += [printable(line) for line in self.metadata.coverage_lines()]
         lines += self._oddities()
         if self.error:
             lines += [f"  {printable(line)}" for line in self.error.splitlines()]
@@ -237,11 +290,31 @@ class RunSummary:
         return [
             f"  listed    {data.listed:>10,} files",
             f"  uploaded  {data.uploaded:>10,} files: {hours}",
-            f"  lost      {data.listed - data.uploaded:>10,} files: {lost}",
+            *self._earlier(),
+            f"  lost      {len(data.lost):>10,} files: {lost}",
             f"  surplus   {len(self.surplus):>10,} files: not read",
+            self._verified(),
             f"  metadata  {described}, {metadata.rows_published:,} rows",
             f"  read      {_mib(self.read_bytes):>10} {took}",
         ]
+
+    def _verified(self) -> str:
+        counts = (self.data_files, self.metadata.files)
+        verified = sum(each.verified for each in counts)
+        unverified = sum(each.unverified for each in counts)
+        note = ": a wrong byte in them may go unnoticed" if unverified else ""
+        return f"  verified  {verified:>10,} files by checksum; {unverified:,} have none{note}"
+
+    def _earlier(self) -> list[str]:
+        unchanged, count = self.data_files.unchanged, len(self.skipped)
+        lines = []
+        if self.adopted_files:
+            lines.append(f"  taken up  {self.adopted_files:>10,} files: a killed run did them")
+        if count:
+            lines.append(
+                f"  unchanged {unchanged:>10,} files: {count:,} partitions left as they are"
+            )
+        return lines
 
     def _oddities(self) -> list[str]:
         data = self.data_files

@@ -10,6 +10,7 @@ updates over when a task ends; the driver adds what only it knows: listed and up
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,10 +28,14 @@ from oedi_spark.contracts import (
     Verdict,
 )
 from oedi_spark.contracts_metadata import MetadataResult
+from oedi_spark.contracts_resume import Recalled, Skipped
 from oedi_spark.log import get_logger
 from oedi_spark.plan import Plan
 from oedi_spark.tracking.metadata_tracker import MetadataTracker
+from oedi_spark.tracking.quality_summary import QualitySummary, QualityTracker
 from oedi_spark.tracking.summary import FileStats, PartitionLine, RunSummary
+from oedi_spark.transform.partition_claims import PartitionFigures
+from oedi_spark.transform.rules import RuleBook
 
 STAGES = ("config", "indexer", "reader", "rollup", "quality", "writer", "tracker")
 
@@ -40,7 +45,7 @@ _log = get_logger(__name__)
 class RunTracker:
     """What one run did; complete at every moment, so a failed run can be summed up too."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, rules: RuleBook | None = None) -> None:
         self.run_id = run_id
         self.started_at_utc = datetime.now(UTC)
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
@@ -52,6 +57,9 @@ class RunTracker:
         self.verdicts: tuple[Verdict, ...] = ()
         self.publications: list[Publication] = []
         self.metadata = MetadataTracker()
+        self.quality = QualityTracker(rules or RuleBook())
+        self.skipped: tuple[Skipped, ...] = ()
+        self.adopted_files = 0
         self.read_bytes = 0
         self.batch_seconds = 0.0
         """Wall seconds from the first batch sent out to the last one back."""
@@ -81,6 +89,20 @@ class RunTracker:
         """The partitions that the run replaces: those that listed series or metadata."""
         return frozenset(self._ordinals().keys() | self.metadata.findings.listing_of.keys())
 
+    @property
+    def claimed(self) -> frozenset[Partition]:
+        """The partitions that no other run may change meanwhile: those left alone, too."""
+        return self.partitions | {each.partition for each in self.skipped}
+
+    def record_skipped(self, skipped: Sequence[Skipped], recalled: Mapping[int, Recalled]) -> None:
+        """Partitions are left alone, and files of others too, which failed for good before."""
+        self.skipped = tuple(skipped)
+        for ordinal, each in recalled.items():
+            self.outcomes[ordinal] = each.outcome
+            # Where it was lost then; only what is absurdly large is never fetched.
+            if each.outcome.reason is not Reason.TOO_LARGE:
+                self.transitions[ordinal] |= int(Transition.FETCHED)
+
     def record_plan(self, plan: Plan) -> None:
         """Every building file and every metadata file of the plan is listed."""
         self.plan = plan
@@ -107,6 +129,7 @@ class RunTracker:
         lost |= any(c.rule == "omit" for counts in self.columns.values() for c in counts)
         partitions = self.plan.partitions if self.plan else ()
         is_whole = all(each.is_whole for each in partitions)
+        is_whole &= all(each.is_whole for each in self.skipped)
         return lost or not is_whole or self.metadata.has_discrepancies()
 
     def record_metadata(self, results: Sequence[MetadataResult]) -> None:
@@ -130,6 +153,7 @@ class RunTracker:
             self.read_bytes += result.read_bytes
             for name, took_s in result.seconds.items():
                 self.seconds[name] += took_s
+            self.quality.record_result(partition_of[result.batch_number], result)
             counts = self.columns.setdefault(partition_of[result.batch_number], {})
             for column, count in result.columns.items():
                 counts[column] = counts.get(column, 0) + count
@@ -156,6 +180,44 @@ class RunTracker:
             for partition, ordinals in self._ordinals().items()
         }
 
+    def reasons_of(self, partition: Partition) -> dict[str, int]:
+        """Why files of a partition cannot become hours, the most frequent reason first."""
+        outcomes = map(self.outcomes.get, self._ordinals().get(partition, range(0)))
+        reasons = Counter(each.reason.value for each in outcomes if each and each.reason)
+        return dict(reasons.most_common())
+
+    def partition_figures(self) -> Iterator[PartitionFigures]:
+        """What the rules of a whole partition are asked of: each that listed building files."""
+        lines = self.plan.partitions if self.plan else ()
+        for each in lines:
+            if not each.file_count:
+                continue
+            staged = [file for file in self.staged if file.partition == each.partition]
+            covered = each.coverage
+            yield PartitionFigures(
+                partition=each.partition,
+                building_count=sum(file.building_count for file in staged),
+                row_count=sum(file.row_count for file in staged),
+                expected_count=each.file_count + len(each.missing_buildings),
+                missing_count=len(each.missing_buildings),
+                described_count=covered.building_count,
+                unmatched_count=len(covered.without_series) + len(covered.without_metadata),
+                statistics=self.quality.statistics.get(each.partition, {}),
+                geographies=self.metadata.geographies(each.partition),
+            )
+
+    def _summarise_quality(self) -> QualitySummary:
+        fetched: dict[Partition, dict[int, str]] = {}
+        for listing in self.plan.index.listings if self.plan else ():
+            fetched[listing.partition] = {
+                file.ordinal: file.key
+                for file in listing.files
+                if self.transitions[file.ordinal] & Transition.FETCHED
+            }
+        refused = (each.reason for each in self.metadata.outcomes.values() if each.reason)
+        held = {each.partition for each in self.verdicts if not (each.is_published or each.broken)}
+        return self.quality.summarise(fetched, self.outcomes, refused, held)
+
     def _reason_of(self, ordinal: int, withheld: set[int]) -> tuple[Reason, str]:
         """Why a listed file was not uploaded."""
         outcome = self.outcomes.get(ordinal)
@@ -164,7 +226,10 @@ class RunTracker:
         if not self.transitions[ordinal] & Transition.TRANSFORMED:
             return Reason.NOT_REACHED, "the run ended before this file was read"
         if ordinal in withheld:
-            return Reason.PARTITION_WITHHELD, "too many files of its partition failed"
+            return (
+                Reason.PARTITION_WITHHELD,
+                "its partition did not pass, so none of it is published",
+            )
         return Reason.NOT_COMMITTED, "staged, but the commit did not happen"
 
     def _withheld_ordinals(self) -> set[int]:
@@ -196,13 +261,10 @@ class RunTracker:
             batch_s=self.batch_seconds,
             data_files=self._file_stats(),
             metadata=self.metadata.summarise(
-                verdict.partition for verdict in self.verdicts if not verdict.is_published
+                (verdict.partition for verdict in self.verdicts if not verdict.is_published),
+                {key for each in self.skipped for key in each.metadata_keys},
             ),
-            surplus={
-                key: why
-                for each in (self.plan.partitions if self.plan else ())
-                for key, why in each.surplus.items()
-            },
+            surplus=self._surplus(),
             partitions=self._partition_lines(),
             published_rows=sum(p.row_count for p in self.publications if p.is_hourly),
             read_bytes=self.read_bytes,
@@ -210,8 +272,11 @@ class RunTracker:
             files_per_second=len(uploaded) / self.batch_seconds if self.batch_seconds else 0.0,
             snapshot_ids={p.table: p.snapshot_id for p in self.publications},
             missing_values=self._missing_values(),
+            quality=self._summarise_quality(),
             columns_by_unit=self._column_names(lambda c: not c.known and c.rule != "omit"),
             columns_omitted=self._column_names(lambda c: c.rule == "omit"),
+            skipped=self.skipped,
+            adopted_files=self.adopted_files,
         )
 
     def _file_stats(self) -> FileStats:
@@ -219,7 +284,9 @@ class RunTracker:
         withheld = self._withheld_ordinals()
         for file in self.plan.index.files if self.plan else ():
             why = partial(self._reason_of, file.ordinal, withheld)
-            stats.place(file.key, self.transitions[file.ordinal], why)
+            stats.place(file.key, self.transitions[file.ordinal], why, etag=file.etag)
+        for each in self.skipped:
+            stats.leave(each.file_count, each.lost_files)
         return stats
 
     def _partition_lines(self) -> tuple[PartitionLine, ...]:
@@ -250,6 +317,11 @@ class RunTracker:
             for outcome in self.outcomes.values()
             if outcome.reason is None
         }
+
+    def _surplus(self) -> dict[str, str]:
+        told = [each.surplus for each in (self.plan.partitions if self.plan else ())]
+        told += [each.surplus for each in self.skipped]
+        return {key: why for surplus in told for key, why in surplus.items()}
 
     def _column_names(self, wanted: Callable[[Column], bool]) -> tuple[str, ...]:
         return tuple(

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -28,13 +28,17 @@ from oedi_spark.contracts import (
 )
 from oedi_spark.errors import FileFault
 from oedi_spark.lake.files import AMBIENT, S3Access
+from oedi_spark.lake.journal import leave_entry
 from oedi_spark.lake.staging import StagedWriter, StagingTarget
 from oedi_spark.source.storage import SourceLocation, open_storage
 from oedi_spark.transform.columns import Rule, require_known
+from oedi_spark.transform.facts import FactFinder
 from oedi_spark.transform.fetching import fetch_ahead, fetch_building
-from oedi_spark.transform.quality import count_missing_hours
+from oedi_spark.transform.published_results import open_published
+from oedi_spark.transform.quality import BuildingGate, count_missing_hours
 from oedi_spark.transform.reader import Measure, Profile, ProfileReader
 from oedi_spark.transform.rollup import roll_up_constant, roll_up_intervals
+from oedi_spark.transform.rules import RuleBook
 
 MarkTransition = Callable[[int, Transition], None]
 """Told of each file (by ordinal) and each thing that happened to it."""
@@ -54,6 +58,10 @@ class TaskSettings:
     """A file that a task lengthens by one byte per building file, if the driver can see it."""
     access: S3Access = AMBIENT
     """How S3 is reached, when the hours are staged there."""
+    journal_uri: str | None = None
+    """Where a finished batch leaves word of itself, for a run that comes after this one's end."""
+    rules: RuleBook | None = field(default_factory=RuleBook)
+    """What each building is held against. None: nothing is judged, to time the rest alone."""
 
 
 def run_batch(batch: Batch, settings: TaskSettings, mark: MarkTransition) -> BatchResult:
@@ -72,10 +80,13 @@ def run_batch(batch: Batch, settings: TaskSettings, mark: MarkTransition) -> Bat
     )
     body = _BatchBody(batch, settings, mark, StagedWriter(target))
     try:
-        return body.run()
+        result = body.run()
     except BaseException:
         body.writer.discard()
         raise
+    if settings.journal_uri is not None:
+        leave_entry(settings.journal_uri, batch, result, settings.access)
+    return result
 
 
 class _BatchBody:
@@ -91,6 +102,9 @@ class _BatchBody:
         self._outcomes: list[FileOutcome] = []
         self._deferred: list[int] = []
         self._columns: Counter[Column] = Counter()
+        self._gate = settings.rules and BuildingGate(
+            settings.rules, batch.partition, open_published(batch, settings.access)
+        )
         self._read_bytes = 0
         self._reader_s = 0.0
 
@@ -118,6 +132,11 @@ class _BatchBody:
                 "rollup": time.perf_counter() - started - self._reader_s - self.writer.encode_s,
                 "writer": self.writer.encode_s,
             },
+            findings=tuple(self._gate.findings) if self._gate else (),
+            judged=self._gate.judged() if self._gate else {},
+            statistics=self._gate.statistics((staged,), self._batch.field_ids)
+            if self._gate and staged
+            else {},
         )
 
     def _beat(self) -> None:
@@ -138,14 +157,19 @@ class _BatchBody:
         has_nulls = np.ones(len(block), dtype=bool)
         absent = set(range(len(block)))
         lacking: list[int] = []
-        for measure in profile.measures:
-            row = self._rows_of[measure.column.name]
-            absent.discard(row)
-            has_nulls[row], missing = _fill(measure, block[row])
-            if missing:
-                lacking.append(row)
-        block[sorted(absent)] = np.nan
-        hours_missing = int(np.isnan(block[lacking]).any(axis=0).sum()) if lacking else 0
+        columns = [measure.column for measure in profile.measures]
+        facts = self._gate.begin(columns, block.shape[1]) if self._gate else None
+        with np.errstate(invalid="ignore", over="ignore"):
+            for at, measure in enumerate(profile.measures):
+                row = self._rows_of[measure.column.name]
+                absent.discard(row)
+                has_nulls[row], missing = _fill(measure, block[row], facts, at)
+                if missing:
+                    lacking.append(row)
+            block[sorted(absent)] = np.nan
+            hours_missing = int(np.isnan(block[lacking]).any(axis=0).sum()) if lacking else 0
+            if self._gate:
+                self._gate.judge(file.ordinal, profile.bldg_id, hours_missing)
         self.writer.keep(file.ordinal, profile.bldg_id, profile.hour_start_us, has_nulls)
         self._columns.update(measure.column for measure in profile.measures)
         self._columns.update(profile.omitted)
@@ -166,18 +190,29 @@ class _BatchBody:
 
 
 def _fill(
-    measure: Measure, hours: np.ndarray[tuple[int], np.dtype[np.float64]]
+    measure: Measure,
+    hours: np.ndarray[tuple[int], np.dtype[np.float64]],
+    facts: FactFinder | None,
+    at: int,
 ) -> tuple[bool, int]:
-    """Write one measure's hours; (whether any is null, how many lost their value)."""
+    """Write one measure's hours, and tell them to the gate; is any null, how many lost theirs."""
     rule = Rule(measure.column.rule)
+    name = measure.column.source_name
     if measure.constant is not None:
         roll_up_constant(measure.constant, rule, hours)
-        count_missing_hours(hours[:1], hours[:1], source_name=measure.column.source_name)
+        value = float(hours[0])
+        count_missing_hours(hours[:1], hours[:1], source_name=name, total=value)
+        if facts and value:
+            facts.add_constant(at, value)
         return False, 0
     if measure.intervals is None:
         hours[:] = np.nan
+        if facts:
+            facts.add_nothing(at)
         return True, 0
-    with np.errstate(invalid="ignore", over="ignore"):
-        roll_up_intervals(measure.intervals, rule, hours)
-    missing = count_missing_hours(hours, measure.intervals, source_name=measure.column.source_name)
+    roll_up_intervals(measure.intervals, rule, hours)
+    total = float(np.add.reduce(hours))
+    missing = count_missing_hours(hours, measure.intervals, source_name=name, total=total)
+    if facts:
+        facts.add_hours(at, hours, measure.intervals, total)
     return missing > 0, missing

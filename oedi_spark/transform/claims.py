@@ -305,6 +305,10 @@ class BuildingJudge:
         return None
 
     def _find_odd_pair(self, figures: Figures, threshold: float) -> str | None:
+        if figures.area_ft2 <= 0:
+            return (
+                f"energies are their intensities on {figures.area_ft2:.6g} ft²: no building is so"
+            )
         for energy, ratio in self._odd_pairs:
             if abs(ratio - 1) > threshold:
                 return (
@@ -337,7 +341,7 @@ class BuildingJudge:
         return None
 
     def _find_odd_intensity(self, figures: Figures, threshold: float) -> str | None:
-        if self._product is None or self.accounts.site_energy is None:
+        if self._product is None or self.accounts.site_energy is None or not figures.area_ft2:
             return None
         low, high = PLAUSIBLE_INTENSITY[self._product]
         found = figures.totals[self.accounts.site_energy] / figures.area_ft2

@@ -6,6 +6,7 @@ no Spark, and hands back descriptors, never rows.
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from oedi_spark.contracts import Partition, Reason, StagedFile, Transition
+from oedi_spark.contracts import Partition, StagedFile, Transition
 from oedi_spark.contracts_metadata import (
+    NOT_LANDED,
     FanOut,
     LandedFile,
     MetadataBatch,
@@ -33,14 +35,16 @@ from oedi_spark.lake.metadata_schemas import FILTER_COLUMNS
 from oedi_spark.lake.staging import stage_table
 from oedi_spark.source.storage import SourceLocation, open_storage
 from oedi_spark.transform.fetching import fetch_ahead
+from oedi_spark.transform.geography import cover_geographies
 from oedi_spark.transform.metadata import MetadataRows, read_states
+from oedi_spark.transform.published import PublishedCollector, published_uri, write_published
 from oedi_spark.transform.weight_join import require_sound_join
-from oedi_spark.transform.weights import WEIGHT_COLUMNS, require_weight_kept, sum_weights
-
-_UNREADABLE = frozenset(
-    {Reason.EMPTY, Reason.NOT_PARQUET, Reason.TRUNCATED, Reason.UNREADABLE, Reason.TOO_LARGE}
+from oedi_spark.transform.weights import (
+    WEIGHT_COLUMNS,
+    find_countyless,
+    require_weight_kept,
+    sum_weights,
 )
-"""Not landed: one such file breaks every query of whoever crawls the copies."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class _MetadataBody:
                 states=self._batch.states,
             )
         except FileFault as fault:
-            if fault.reason in _UNREADABLE:
+            if fault.reason in NOT_LANDED:
                 raise
             return (), (fault,)
 
@@ -201,6 +205,7 @@ class _PartitionBody:
         self._staged: list[StagedFile] = []
         self._narrow: list[MetadataRows] = []
         self._columns: dict[MetadataColumn, None] = {}
+        self._published = PublishedCollector(partition)
         self.late: list[MetadataColumn] = []
 
     def keep(self, rows: MetadataRows) -> None:
@@ -214,6 +219,7 @@ class _PartitionBody:
         self._columns.update(dict.fromkeys(rows.columns))
         narrow = [name for name in rows.rows.column_names if name in WEIGHT_COLUMNS]
         self._narrow.append(replace(rows, rows=rows.rows.select(narrow)))
+        self._published.add(rows)
         self._waiting.append(rows.rows)
         self._waiting_bytes += rows.rows.nbytes
         if self._waiting_bytes >= self._settings.stage_bytes:
@@ -237,13 +243,31 @@ class _PartitionBody:
             staged = self._stage(
                 self._settings.weights_uri, weights, self._settings.weight_field_ids
             )
+        published, digest = self._leave_published()
         return MetadataPart(
             partition=self._partition,
             metadata=tuple(self._staged),
             weights=staged,
             columns=tuple(self._columns),
             bldg_ids=np.unique(ids["bldg_id"].to_numpy()),
+            published_uri=published,
+            published_digest=digest,
+            geographies=cover_geographies(weights, series, find_countyless(self._narrow)),
         )
+
+    def _leave_published(self) -> tuple[str | None, str | None]:
+        """Write the annual results by building where the tasks of the series find them.
+
+        Returns:
+            Where, and a digest of them; None and None if there are none.
+        """
+        table, notes = self._published.finish()
+        self.notes += notes
+        if table is None:
+            return None, None
+        uri = published_uri(self._settings.waiting_uri, self._partition)
+        write_published(table, uri, self._settings.access)
+        return uri, _digest(table)
 
     def _stage_waiting(self) -> None:
         if not self._waiting:
@@ -271,3 +295,11 @@ class _PartitionBody:
             statistics_for=statistics_for,
             access=self._settings.access,
         )
+
+
+def _digest(rows: pa.Table) -> str:
+    """Sixteen hex digits of everything that rows say."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    return hashlib.sha256(sink.getvalue()).hexdigest()[:16]

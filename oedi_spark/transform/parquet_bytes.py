@@ -53,6 +53,26 @@ def require_sound_chunks(parquet: pq.ParquetFile, columns: Sequence[int] | None 
         return
 
 
+def require_named_chunks(parquet: pq.ParquetFile) -> None:
+    """Have a column refused whose name the footer tells twice, and not the same.
+
+    A name with one bit flipped is a name too: the column would be missing, and there would be
+    another one that nobody knows. Only after `require_sound_chunks`.
+
+    Raises:
+        FileFault: `unreadable`.
+    """
+    if not parquet.metadata.num_row_groups:
+        return
+    group = parquet.metadata.row_group(0)
+    for at in range(parquet.metadata.num_columns):
+        name, other = parquet.schema.column(at).path, group.column(at).path_in_schema
+        if name != other:
+            raise FileFault(
+                Reason.UNREADABLE, f"the footer calls a column {name[:200]!r} and {other[:200]!r}"
+            )
+
+
 def say_error(error: BaseException) -> str:
     """An exception in one short line that holds no control characters."""
     return f"{type(error).__name__}: {str(error)[:200]!r}"

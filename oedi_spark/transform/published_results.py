@@ -5,6 +5,7 @@ The other side of `published.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -38,28 +39,28 @@ class PublishedResults:
     def __init__(self, rows: pa.Table, measures: Sequence[str]) -> None:
         self.measures = tuple(measures)
         self.bldg_ids: tuple[int, ...] = tuple(rows["bldg_id"].to_pylist())
-        self._row_of = {bldg_id: row for row, bldg_id in enumerate(self.bldg_ids)}
-        self._types: list[str | None] = rows["building_type"].to_pylist()
-        self._areas = read_floats(rows, "floor_area_ft2")
-        shape = (len(self._row_of), len(self.measures))
+        shape = (len(self.bldg_ids), len(self.measures))
         self.years, self.roundings = np.empty(shape), np.empty(shape)
         for at, measure in enumerate(self.measures):
             self.years[:, at] = read_floats(rows, measure)
             self.roundings[:, at] = read_floats(rows, measure + ROUNDING)
 
+        areas_ft2 = read_floats(rows, "floor_area_ft2").tolist()
+        types: list[str | None] = rows["building_type"].to_pylist()
+        self.buildings = {
+            bldg_id: PublishedBuilding(
+                building_type=types[row],
+                floor_area_ft2=None if math.isnan(areas_ft2[row]) else areas_ft2[row],
+                years=self.years[row],
+                roundings=self.roundings[row],
+                bldg_id=bldg_id,
+            )
+            for row, bldg_id in enumerate(self.bldg_ids)
+        }
+
     def of(self, bldg_id: int) -> PublishedBuilding | None:
         """What is published of a building; None if nothing is."""
-        row = self._row_of.get(bldg_id)
-        if row is None:
-            return None
-        area_ft2 = float(self._areas[row])
-        return PublishedBuilding(
-            building_type=self._types[row],
-            floor_area_ft2=None if np.isnan(area_ft2) else area_ft2,
-            years=self.years[row],
-            roundings=self.roundings[row],
-            bldg_id=bldg_id,
-        )
+        return self.buildings.get(bldg_id)
 
 
 def open_published(batch: Batch, access: S3Access = AMBIENT) -> PublishedResults | None:

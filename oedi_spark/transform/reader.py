@@ -28,7 +28,12 @@ from numpy.typing import NDArray
 from oedi_spark.contracts import Column, Reason, ReleaseFacts, SourceFile
 from oedi_spark.errors import FileFault
 from oedi_spark.transform.columns import BLDG_ID, TIMESTAMP, Rule, describe_columns
-from oedi_spark.transform.parquet_bytes import open_parquet, require_sound_chunks, say_error
+from oedi_spark.transform.parquet_bytes import (
+    open_parquet,
+    require_named_chunks,
+    require_sound_chunks,
+    say_error,
+)
 from oedi_spark.transform.stamps import prove_hours, stamps_ns
 
 Floats = NDArray[np.floating[Any]]
@@ -92,6 +97,7 @@ class ProfileReader:
         self._parquet_schema: Any = None
         self._schema: _FileSchema | None = None
         self._stamps: _ProvenStamps | None = None
+        self._is_named = False
 
     def read_profile(self, data: bytes, file: SourceFile) -> Profile:
         """Decode a building file.
@@ -106,6 +112,7 @@ class ProfileReader:
             if parquet.metadata.num_rows == 0:
                 raise FileFault(Reason.NO_ROWS, "a parquet file without rows")
             require_sound_chunks(parquet)
+            self._require_named_chunks(parquet)
             _require_id(parquet, schema, file.bldg_id)
             hour_start_us = self._hour_starts(parquet, schema, data)
             measures = _read_measures(parquet, schema, data)
@@ -118,7 +125,14 @@ class ProfileReader:
         if self._schema is None or not parquet.schema.equals(self._parquet_schema):
             self._schema = _understand(parquet)
             self._parquet_schema = parquet.schema
+            self._is_named = False
         return self._schema
+
+    def _require_named_chunks(self, parquet: pq.ParquetFile) -> None:
+        """Once for each schema; only after `require_sound_chunks`."""
+        if not self._is_named:
+            require_named_chunks(parquet)
+            self._is_named = True
 
     def _hour_starts(
         self, parquet: pq.ParquetFile, schema: _FileSchema, data: bytes
@@ -142,7 +156,10 @@ def read_columns(data: bytes) -> tuple[Column, ...]:
     parquet = open_parquet(data)
     try:
         _require_bounded(parquet.metadata)
-        return tuple(field.column for field in _understand(parquet).fields)
+        schema = _understand(parquet)
+        require_sound_chunks(parquet)
+        require_named_chunks(parquet)
+        return tuple(field.column for field in schema.fields)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FileFault(Reason.UNREADABLE, say_error(error)) from error
 

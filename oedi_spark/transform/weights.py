@@ -256,6 +256,13 @@ def _note_without_county(whole: pa.Table, placed: pa.Table) -> Iterator[str]:
         yield f"{lacking:,} of {finer.num_rows:,} rows, weight {total:.6g}, are of no known county"
 
 
+def find_countyless(rows: Sequence[MetadataRows]) -> float:
+    """The weight of the rows that could be of a county and name none."""
+    finer = (each.rows for each in rows if each.grain in _GRAINS[GeographyKind.COUNTY])
+    lacking = (each.filter(pc.is_null(each["county_gisjoin"])) for each in finer)
+    return math.fsum(weight for each in lacking for weight in each["weight"].to_pylist())
+
+
 def rows_of_kind(each: MetadataRows, kind: GeographyKind, *, is_whole_state: bool) -> pa.Table:
     """The metadata rows that count in a kind of geography: bldg_id, place, weight."""
     rows = each.rows

@@ -20,7 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,11 +40,15 @@ from oedi_spark.contracts import (
 )
 from oedi_spark.errors import SessionError
 from oedi_spark.lake.files import S3Access, list_uris, open_uri
+from oedi_spark.lake.journal import leave_entry
 from oedi_spark.lake.staging import describe_staged
 from oedi_spark.log import get_logger
 from oedi_spark.tracking.progress import Progress
 from oedi_spark.tracking.transitions import TransitionsParam
 from oedi_spark.transform.batch import TaskSettings
+from oedi_spark.transform.published_results import read_published
+from oedi_spark.transform.rules import RuleBook
+from oedi_spark.transform.statistics import describe_measures
 from oedi_spark.transform.window_places import (
     output_options,
     source_options,
@@ -52,6 +56,7 @@ from oedi_spark.transform.window_places import (
     spark_uri,
 )
 from oedi_spark.transform.window_proof import Proof, ProofTask, ProvedFile, prove_files
+from oedi_spark.transform.window_quality import Judgement, StagedBuilding, judge_staged
 from oedi_spark.transform.window_query import SETTINGS, Wave, write_hours
 
 if TYPE_CHECKING:
@@ -102,6 +107,16 @@ def _waves(batches: Sequence[Batch], slots: int) -> Iterator[list[Batch]]:
 
 
 @dataclass
+class _Staged:
+    """What became of a wave; `kept`, `staged` by batch, `left_out` and `judged` by ordinal."""
+
+    kept: dict[int, tuple[ProvedFile, ...]] = field(default_factory=dict)
+    staged: dict[int, StagedFile] = field(default_factory=dict)
+    left_out: dict[int, FileOutcome] = field(default_factory=dict)
+    judged: dict[int, Judgement] = field(default_factory=dict)
+
+
+@dataclass
 class _Engine:
     """One run of the window engine, on the driver."""
 
@@ -148,39 +163,87 @@ class _Engine:
     def roll_up(self, batches: Sequence[Batch], proofs: dict[int, Proof]) -> list[BatchResult]:
         """Stage the proved files of a wave; its results, a batch each."""
         started = time.perf_counter()
-        unreadable: dict[int, FileOutcome] = {}
-        staged: dict[int, StagedFile] = {}
-        while True:
-            kept = {
-                batch.number: tuple(
-                    proved
-                    for file in batch.files
-                    if (proved := proofs[file.ordinal].proved) and file.ordinal not in unreadable
-                )
-                for batch in batches
-            }
-            filled = [batch for batch in batches if kept[batch.number]]
-            if not filled:
-                break
-            wave = self._wave(filled, [kept[batch.number] for batch in filled])
-            fault = self._try(wave, filled, staged)
-            if fault is None:
-                break
-            if len(unreadable) >= _MAX_UNREADABLE:
-                raise SessionError("Spark SQL could not read the files", fault.detail)
-            unreadable[fault.ordinal] = fault
+        done = self._stage(batches, proofs)
         took_s = time.perf_counter() - started
         results = []
         for batch in batches:
-            done = kept[batch.number]
-            for proved in done:
+            for proved in done.kept[batch.number]:
                 self.carried[proved.file.ordinal] |= int(Transition.TRANSFORMED)
-            result = _describe(batch, proofs, unreadable, staged.get(batch.number))
+            result = _describe(batch, proofs, done)
+            if self.settings.journal_uri is not None:
+                leave_entry(self.settings.journal_uri, batch, result, self.settings.access)
             results.append(replace(result, seconds={**result.seconds, "rollup": took_s}))
             took_s = 0.0
         self._done += sum(len(batch.files) for batch in batches)
         self.progress.advance(self._done)
         return results
+
+    def _stage(self, batches: Sequence[Batch], proofs: dict[int, Proof]) -> _Staged:
+        """Stage a wave until no file is left in it that Spark cannot read, or that a rule blocks.
+
+        Rules are asked of the first attempt that Spark can read; a second one leaves out what they
+        refuse, and what the first one staged is swept as any other vain attempt is.
+        """
+        done = _Staged()
+        unreadable_count = 0
+        while True:
+            done.staged.clear()
+            done.kept = {
+                batch.number: tuple(
+                    proved
+                    for file in batch.files
+                    if (proved := proofs[file.ordinal].proved) and file.ordinal not in done.left_out
+                )
+                for batch in batches
+            }
+            filled = [batch for batch in batches if done.kept[batch.number]]
+            if not filled:
+                return done
+            wave = self._wave(filled, [done.kept[batch.number] for batch in filled])
+            folder, fault = self._try(wave, filled, done.staged)
+            if fault is not None:
+                if unreadable_count >= _MAX_UNREADABLE:
+                    raise SessionError("Spark SQL could not read the files", fault.detail)
+                unreadable_count += 1
+                done.left_out[fault.ordinal] = fault
+                continue
+            if done.judged or self.settings.rules is None:
+                return done
+            uri = filled[0].published_uri
+            done.judged = self._judge(wave, folder, proofs, self.settings.rules, uri)
+            refused = [each.outcome for each in done.judged.values() if each.outcome]
+            if not refused:
+                return done
+            done.left_out |= {outcome.ordinal: outcome for outcome in refused}
+
+    def _judge(
+        self,
+        wave: Wave,
+        folder: str,
+        proofs: dict[int, Proof],
+        rules: RuleBook,
+        published_uri: str | None,
+    ) -> dict[int, Judgement]:
+        hours = self._session.read.options(**wave.options).parquet(folder)
+        buildings = [
+            StagedBuilding(
+                ordinal=proved.file.ordinal,
+                bldg_id=proved.file.bldg_id,
+                columns=tuple(
+                    each for each in proofs[proved.file.ordinal].columns if each.rule != "omit"
+                ),
+                interval_totals=proved.interval_totals,
+            )
+            for files in wave.batches
+            for proved in files
+        ]
+        ids = [each.bldg_id for each in buildings]
+        published = published_uri and read_published(
+            published_uri, ids, wave.field_ids, self.settings.access
+        )
+        return self._wait(
+            lambda: judge_staged(hours, buildings, rules, wave.partition, published or None)
+        )
 
     def _wave(self, batches: Sequence[Batch], kept: Sequence[tuple[ProvedFile, ...]]) -> Wave:
         location = self.settings.location
@@ -202,18 +265,18 @@ class _Engine:
 
     def _try(
         self, wave: Wave, batches: Sequence[Batch], staged: dict[int, StagedFile]
-    ) -> FileOutcome | None:
-        """Write a wave; the file that Spark could not read, if that is what it failed for."""
+    ) -> tuple[str, FileOutcome | None]:
+        """Write a wave: where, and the file that Spark could not read, if it failed for that."""
         name = f"{self.settings.run_id}-window-{uuid.uuid4().hex[:12]}"
         folder = f"{self.settings.data_uri}/{wave.partition}/{name}"
         target = spark_uri(self.spark, folder)
         try:
             self._wait(lambda: write_hours(self._session, wave, target))
         except (Py4JError, PySparkException) as error:
-            return _blame(error, wave)
+            return target, _blame(error, wave)
         for at, file in _describe_folder(folder, wave, self.settings.access):
             staged[batches[at].number] = file
-        return None
+        return target, None
 
     def _wait(self, work: Callable[[], _T]) -> _T:
         """Work of Spark's, looking up now and then; an interrupt cancels its jobs."""
@@ -284,18 +347,13 @@ def _say(error: Exception) -> str:
     return (causes[-1:] or named[:1] or lines[:1] or [type(error).__name__])[0][:500]
 
 
-def _describe(
-    batch: Batch,
-    proofs: dict[int, Proof],
-    unreadable: dict[int, FileOutcome],
-    staged: StagedFile | None,
-) -> BatchResult:
+def _describe(batch: Batch, proofs: dict[int, Proof], done: _Staged) -> BatchResult:
     mine = [proofs[file.ordinal] for file in batch.files]
     outcomes = []
     columns: Counter[Column] = Counter()
     deferred = []
     for proof in mine:
-        outcome = proof.outcome or unreadable.get(proof.ordinal)
+        outcome = proof.outcome or done.left_out.get(proof.ordinal)
         if outcome is not None:
             outcomes.append(outcome)
         elif proof.proved is None:
@@ -305,6 +363,12 @@ def _describe(
             columns.update(proof.columns)
             if proof.proved.detail:
                 outcomes.append(FileOutcome(proof.ordinal, None, proof.proved.detail))
+    staged = done.staged.get(batch.number)
+    judged = [done.judged[each.ordinal] for each in mine if each.ordinal in done.judged]
+    asked = Counter(name for each in judged for name in each.asked)
+    years: dict[str, list[float]] = {}
+    for name, year in (item for each in judged for item in each.years.items()):
+        years.setdefault(name, []).append(year)
     return BatchResult(
         batch_number=batch.number,
         staged=(staged,) if staged else (),
@@ -313,4 +377,7 @@ def _describe(
         columns=dict(columns),
         read_bytes=sum(proof.read_bytes for proof in mine),
         seconds={"reader": sum(proof.took_s for proof in mine)},
+        findings=tuple(finding for each in judged for finding in each.findings),
+        judged=dict(asked),
+        statistics=describe_measures(years, (staged,), batch.field_ids) if staged else {},
     )

@@ -88,7 +88,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class ProvedFile:
-    """A file whose hours are certain. `empty_hours_us` are those that it has no row of."""
+    """A file whose hours are certain. `empty_hours_us` are those that it has no row of.
+
+    `interval_totals`: of each measure that is published, in the file's order, what its hours have
+    to sum to (four times that, where it is averaged); NaN where nothing is asked.
+    """
 
     file: SourceFile
     layout: Layout
@@ -97,6 +101,7 @@ class ProvedFile:
     hour_count: int
     empty_hours_us: tuple[int, ...]
     detail: str | None
+    interval_totals: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ class _Prover:
             hour_count=grid.hour_count,
             empty_hours_us=tuple(grid.hour_start_us[grid.empty_hours()].tolist()),
             detail=detail,
+            interval_totals=tuple(_sum_intervals(each, grid) for each in measures),
         )
         return Proof(file.ordinal, proved=proved, columns=columns)
 
@@ -203,6 +209,14 @@ class _Prover:
             return tuple(_decode(parquet, column) for column in kept), omitted, grid
         except (pa.ArrowException, OSError, ValueError) as error:
             raise FileFault(Reason.UNREADABLE, say_error(error)) from error
+
+
+def _sum_intervals(measure: Measure, grid: Grid) -> float:
+    """The intervals by themselves, as if four made an hour; NaN of a constant, or with a gap."""
+    if measure.intervals is None or measure.column.rule == Rule.KEEP:
+        return float("nan")
+    total = float(np.add.reduce(measure.intervals, dtype=np.float64))
+    return total * grid.step_s / INTERVAL_S if measure.column.rule == Rule.MEAN else total
 
 
 def _column(parquet: pq.ParquetFile, name: str) -> pa.ChunkedArray:

@@ -93,7 +93,6 @@ def test_what_is_not_said_is_left_to_the_environment() -> None:
     assert place.access == S3Access()
     assert (place.glue_endpoint_url, place.catalog_id) == (None, None)
     assert file_io_properties(place.access) == {
-        "py-io-impl": "oedi_spark.lake.file_io.LakeFileIO",
         "s3.path-style-access": "false",
         "s3.connect-timeout": "10.0",
         "s3.request-timeout": "60.0",

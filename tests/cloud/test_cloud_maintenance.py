@@ -74,9 +74,11 @@ def test_maintenance_on_s3_and_glue_leaves_the_rows_and_only_what_is_named(
 ) -> None:
     prefix = hourly.location().removeprefix(f"s3://{bucket}/")
     left = f"{prefix}/data/{GA}"
+    kept = {f"{left}/{name}" for name in (f"{DEAD}-1.parquet", f"{ALIVE}-1.parquet", "notes.csv")}
+    gone = f"{prefix}/data/{CO}/{DEAD}-1.parquet"
     s3 = cloud.client("s3")
-    for name in (f"{DEAD}-00001.parquet", f"{ALIVE}-00001.parquet", "notes.csv"):
-        s3.put_object(Bucket=bucket, Key=f"{left}/{name}", Body=b"12345")
+    for key in (*kept, gone):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"12345")
     s3.close()
     place = catalog_location(config)
     LeaseBook(place.database_uri, place.access).acquire(ALIVE, [GA])
@@ -96,9 +98,7 @@ def test_maintenance_on_s3_and_glue_leaves_the_rows_and_only_what_is_named(
     assert planned.steps[0].rewrites[0].inputs == rewritten[0].inputs
     assert len(done[MaintenanceStep.EXPIRY].snapshots) == 2
     swept = done[MaintenanceStep.ORPHANS]
-    assert [(each.uri, each.size_bytes) for each in swept.removed] == [
-        (f"s3://{bucket}/{left}/{DEAD}-00001.parquet", 5)
-    ]
+    assert [(each.uri, each.size_bytes) for each in swept.removed] == [(f"s3://{bucket}/{gone}", 5)]
     assert swept.foreign == (f"s3://{bucket}/{left}/notes.csv",)
     rows = hourly.refresh().scan().to_arrow().to_pydict()
     assert sorted(zip(rows["bldg_id"], rows["total_kwh"], strict=True)) == [
@@ -108,11 +108,7 @@ def test_maintenance_on_s3_and_glue_leaves_the_rows_and_only_what_is_named(
     ]
     data = {key for key in cloud.keys(bucket) if key.startswith(f"{prefix}/data/")}
     [task] = hourly.scan().plan_files()
-    assert data == {
-        task.file.file_path.removeprefix(f"s3://{bucket}/"),
-        f"{left}/{ALIVE}-00001.parquet",
-        f"{left}/notes.csv",
-    }
+    assert data == {task.file.file_path.removeprefix(f"s3://{bucket}/"), *kept}
     [snapshot] = hourly.snapshots()
     avro = {key for key in cloud.keys(bucket) if key.startswith(prefix) and key.endswith(".avro")}
     manifests = [each.manifest_path for each in snapshot.manifests(hourly.io)]

@@ -20,6 +20,7 @@ from pyiceberg.catalog import Catalog
 
 from oedi_spark import pipeline
 from oedi_spark.config import RunConfig
+from oedi_spark.contracts_resume import Redo
 from oedi_spark.lake.catalog import open_catalog, spark_catalog_settings
 from oedi_spark.session import submit_environment
 from tests.cloud.cloud import CREDENTIALS, Cloud
@@ -138,7 +139,7 @@ def assert_nothing_else_lies_there(
 ) -> None:
     """Every file is one that a table names, a landed copy or a summary; and encrypted."""
     named = set()
-    for name in (*TABLES, "columns", "runs", "discrepancies"):
+    for name in (*TABLES, "columns", "sources", "runs", "discrepancies"):
         table = catalog.load_table((database, name))
         named |= files_named_by(table)
         for secret in CREDENTIALS.values():
@@ -173,7 +174,7 @@ def test_second_run_replaces_and_writes_no_copy_again(
     (copy,) = (key for key in cloud.keys(bucket) if key.startswith("out/metadata/"))
     written_at = s3.head_object(Bucket=bucket, Key=copy)["LastModified"]
 
-    second = pipeline.run(config, cloud_spark)
+    second = pipeline.run(config, cloud_spark, redo=Redo(force=True))
 
     assert (second.error, second.exit_code) == (None, 0)
     place = pipeline.catalog_location(config)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 BUILDINGS = 24
 FILES = 2 * BUILDINGS
 TABLES = ("hourly", "columns", "metadata", "building_weights")
-LEDGER = ("runs", "discrepancies")
+OF_RUNS = ("sources", "runs", "discrepancies")
+"""Tables that name the run itself, so that no two runs write the same."""
 COUNTS = (
     "data_files_stats",
     "metadata_files_stats",
@@ -154,7 +155,7 @@ def unnamed_files(config: RunConfig) -> set[str]:
     place = pipeline.catalog_location(config)
     catalog = open_catalog(place)
     named = set()
-    for name in (*TABLES, *LEDGER):
+    for name in (*TABLES, *OF_RUNS):
         table = catalog.load_table((place.database, name))
         named |= files_named_by(table)
     root = Path(place.warehouse_uri.removeprefix("file://"))

@@ -104,7 +104,8 @@ def record_runs(
         run_id = _prepare(url, applied, _config(applied, url, folder), folder / "lake")
         prepared = len(told())
         for _ in range(2):
-            assert run_job([*run, "--WORKFLOW_RUN_ID", run_id], spark) == 0
+            given = [*run, "--WORKFLOW_RUN_ID", run_id, "--force", "true"]
+            assert run_job(given, spark) == 0
         ran = len(told())
         assert run_maintenance(["--config", uri]) == 0
         text, where = told(), (applied.account_id, applied.region)

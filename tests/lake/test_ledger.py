@@ -664,3 +664,24 @@ def test_catalog_without_limits_that_never_answers_keeps_no_run_from_its_end(
     assert "run not entered into the ledger" in said
     assert "TimeoutError: no end within 1 s" in said
     assert leases(place) == ["ledger-run-1.json"]  # by which the next run sweeps
+
+
+@pytest.mark.parametrize("table", ["runs", "discrepancies"])
+def test_table_that_a_killed_run_had_begun_to_make_leaves_nothing_once_it_is_made(
+    place: CatalogLocation, table: str
+) -> None:
+    folder = Path(place.database_uri.removeprefix("file://")) / table / "metadata"
+    folder.mkdir(parents=True)
+    begun = folder / "00000-0a1b2c3d-0000-4000-8000-000000000001.metadata.json"
+    begun.write_text("{}")
+    other = folder / "notes.json"
+    other.write_text("{}")
+
+    with open_ledger(place, "run-1") as ledger:
+        ledger.ensure(discrepancies_definition())
+        ledger.append(runs_definition(), [run_of("run-1")])
+
+    assert not begun.exists()
+    assert other.exists()
+    opened = open_catalog(place, create=False).load_table((place.database, table))
+    assert Path(opened.metadata_location.removeprefix("file://")).parent == folder

@@ -147,6 +147,17 @@ def test_withheld_partition_has_a_row_beside_those_of_its_files() -> None:
     ]
 
 
+def test_withheld_partition_of_which_no_file_failed_says_what_it_broke() -> None:
+    run = tracker(2)
+    run.transitions = {0: int(STAGED), 1: int(STAGED)}
+    broken = ("median_intensity_is_of_its_sort: 4.1 times that of its sort",)
+    run.verdicts = (Verdict(CO, 2, 0, is_published=False, broken=broken),)
+
+    assert [row[-1] for row in found(run)] == [
+        f"0 of 2 file(s) failed; {broken[0]}, so none is published"
+    ]
+
+
 def test_gaps_are_one_row_each_with_the_first_twenty_buildings() -> None:
     coverage = Coverage(1, 30, tuple(range(100, 125)), (7,), Gap.METADATA_NOT_FOUND, True)
     run = tracker(
@@ -370,6 +381,7 @@ def run_of(
     config = config_of(job_specific=[COMSTOCK | {"state": states, "upgrades": upgrades}])
     return {
         "run_id": run_id,
+        "outcome": "published",
         "started_at_utc": datetime(2026, 5, day),
         "partition_count": partitions,
         "config_json": config.model_dump_json(by_alias=True),

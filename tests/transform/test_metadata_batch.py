@@ -184,3 +184,17 @@ def test_county_weights_sum_to_what_the_rows_say(prepared: Prepared) -> None:
     for kind in ("state", "county"):
         of_kind = weights.filter(pc.equal(weights["geography_kind"], kind))
         assert pc.sum(of_kind["weight"]).as_py() == pytest.approx(_weight(result), rel=1e-12)
+
+
+def test_digest_of_published_results_says_what_could_be_read_of_them(prepared: Prepared) -> None:
+    """The same for the same files; another when one of them could not be read just then."""
+    config, batch, settings = prepared
+    first, again = (run_metadata_batch(batch, settings).parts[0] for _ in range(2))
+    path = Path(config.src_root) / batch.listing.files[0].key
+    path.write_bytes(b"PAR1 for a moment")
+
+    (less,) = run_metadata_batch(batch, settings).parts
+
+    assert first.published_digest is not None
+    assert first.published_digest == again.published_digest
+    assert less.published_digest not in (None, first.published_digest)

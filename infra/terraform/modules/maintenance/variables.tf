@@ -54,7 +54,7 @@ variable "enable_table_optimizers" {
 variable "tables" {
   description = "The tables to keep small."
   type        = list(string)
-  default     = ["hourly", "metadata", "building_weights", "columns", "runs", "discrepancies"]
+  default     = ["hourly", "metadata", "building_weights", "columns", "sources", "runs", "discrepancies"]
   nullable    = false
 
   validation {

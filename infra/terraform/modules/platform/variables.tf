@@ -342,7 +342,7 @@ variable "enable_table_optimizers" {
 variable "optimized_tables" {
   description = "The tables that optimizers keep small."
   type        = list(string)
-  default     = ["hourly", "metadata", "building_weights", "columns", "runs", "discrepancies"]
+  default     = ["hourly", "metadata", "building_weights", "columns", "sources", "runs", "discrepancies"]
   nullable    = false
 }
 
