@@ -150,8 +150,9 @@ def _measure(
 
 
 def _outputs(out: Path) -> list[Path]:
-    """The parquet files of hours; the job's second table, a few KiB of names, is left out."""
-    return sorted(path for path in out.rglob("*.parquet") if "columns" not in path.parts)
+    """The parquet files of hours; the job's small tables are left out."""
+    small = {"columns", "sources"}
+    return sorted(path for path in out.rglob("*.parquet") if small.isdisjoint(path.parts))
 
 
 def _require_all_hours(name: str, outputs: Sequence[Path], wanted: int) -> None:

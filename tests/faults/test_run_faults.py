@@ -124,7 +124,7 @@ PERMANENT = {
     ),
     slow_down: ("fetch_failed", "HTTP 503, SlowDown"),
     relabel: ("changed_since_listing", "ETag "),
-    damage_unproved: ("checksum_mismatch", "ETag "),
+    damage_unproved: ("checksum_mismatch", "MD5 "),
     reset_before: ("fetch_failed", "2 attempts: ConnectionClosedError: "),
     truncate: ("fetch_failed", "2 attempts: BrokenAnswerError: "),
     stall_inside: ("fetch_failed", "2 attempts: BrokenAnswerError: "),
