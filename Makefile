@@ -77,8 +77,9 @@ format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## The job beside its peers on FILES building files (1126)
-	$(BIN)/python -m bench.gate
-	$(SPARK_ENV) $(BIN)/python -m bench.run --files $(FILES)
+	$(SPARK_ENV) missed=0; \
+		$(BIN)/python -m bench.gate || missed=1; \
+		$(BIN)/python -m bench.run --files $(FILES) || missed=1; exit $$missed
 
 package: $(STAMP) ## dist/: our wheel, and the zip of wheels for Glue, checked on its versions
 	$(BIN)/python -m package.build
