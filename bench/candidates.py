@@ -151,7 +151,7 @@ def _measure(
 
 def _outputs(out: Path) -> list[Path]:
     """The parquet files of hours; the job's small tables are left out."""
-    small = {"columns", "sources"}
+    small = {"columns", "sources", "runs", "discrepancies"}
     return sorted(path for path in out.rglob("*.parquet") if small.isdisjoint(path.parts))
 
 
