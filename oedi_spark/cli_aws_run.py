@@ -178,7 +178,7 @@ class _Run:
     def find_summary(self, config: RunConfig) -> FoundSummary | None:
         """What the run left on S3."""
         from oedi_spark.deployment.summary import find_summary
-        from oedi_spark.pipeline import output_access
+        from oedi_spark.places import output_access
 
         access = output_access(config)
         access = replace(access, region=access.region or self.region)

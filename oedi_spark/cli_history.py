@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oedi_spark.cli_options import ConfigOption, load_place, load_quietly
+from oedi_spark.cli_options import ConfigOption, load_place, load_quietly, require_known
 from oedi_spark.console import folded_table, plain_console
-from oedi_spark.errors import ConfigError
 from oedi_spark.escaping import in_ascii
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ def history(config: ConfigOption, table: TableOption = None, as_json: JsonOption
     """Print every kept snapshot with the run that made it, the newest first."""
     from oedi_spark.lake.history import TABLES, read_history
 
-    names = _known(table or (), TABLES)
+    names = require_known("--table", table or (), TABLES, "is no table")
     found = read_history(load_place(config), names or TABLES)
     if as_json:
         typer.echo(json.dumps([_change_json(each) for each in found], indent=2))
@@ -128,18 +126,6 @@ def list_quarantine(config: ConfigOption, as_json: JsonOption = False) -> None:
     if found:
         out.print(printed)
     out.print(f"{len(found):,} file(s) set aside")
-
-
-def _known(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    faults = []
-    for each in wanted:
-        if each not in known:
-            near = difflib.get_close_matches(each, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            faults.append(f"{in_ascii(each)[:60]} is no table; {hint}")
-    if faults:
-        raise ConfigError("--table", faults)
-    return tuple(wanted)
 
 
 def _change_json(each: Change) -> dict[str, object]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
-from oedi_spark.cli_options import ConfigOption, load_logged
+from oedi_spark.cli_options import ConfigOption, load_logged, require_known
 from oedi_spark.contracts_maintenance import MaintenanceStep
 from oedi_spark.errors import ConfigError
 from oedi_spark.escaping import in_ascii
@@ -58,7 +57,7 @@ def _known_steps(only: str | None) -> tuple[str, ...]:
         # A list that came out empty where it was made: whoever made it meant less than all.
         fault = f"names no step; write some of {','.join(every)}, or leave it out for all"
         raise ConfigError("--only", [fault])
-    return _known("--only", wanted, every)
+    return require_known("--only", wanted, every, "is not known")
 
 
 def _known_tables(tables: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -66,19 +65,7 @@ def _known_tables(tables: Sequence[str] | None, known: Sequence[str]) -> tuple[s
     if not all(each.strip(" ,") for each in tables or ()):
         fault = f"names no table; write one of {', '.join(known)}, or leave it out for all"
         raise ConfigError("--table", [fault])
-    return _known("--table", tables or (), known)
-
-
-def _known(option: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    faults = []
-    for each in wanted:
-        if each not in known:
-            near = difflib.get_close_matches(each, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            faults.append(f"{in_ascii(each)[:60]} is not known; {hint}")
-    if faults:
-        raise ConfigError(option, faults)
-    return tuple(wanted)
+    return require_known("--table", tables or (), known, "is not known")
 
 
 def maintenance_command(arguments: Sequence[str]) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oedi_spark.config import RunConfig, load_config_with_notes
+from oedi_spark.errors import ConfigError
+from oedi_spark.escaping import in_ascii
 from oedi_spark.log import configure_logs, get_logger
 
 if TYPE_CHECKING:
@@ -67,3 +70,22 @@ def load_place(config: str) -> CatalogLocation:
     from oedi_spark.places import catalog_location  # a second of imports, as in cli.py
 
     return catalog_location(loaded)
+
+
+def require_known(
+    option: str, wanted: Sequence[str], known: Sequence[str], fault: str
+) -> tuple[str, ...]:
+    """The names that a repeatable option was given, all of them known ones.
+
+    Raises:
+        ConfigError: Some are not; of each the message says `fault`, and which one is near.
+    """
+    faults = []
+    for each in wanted:
+        if each not in known:
+            near = difflib.get_close_matches(each, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            faults.append(f"{in_ascii(each)[:60]} {fault}; {hint}")
+    if faults:
+        raise ConfigError(option, faults)
+    return tuple(wanted)

@@ -23,7 +23,7 @@ from oedi_spark.errors import ConfigError, PublishError, SourceError
 from oedi_spark.lake.catalog import CatalogLocation, catalog_exists, open_catalog
 from oedi_spark.lake.files import AMBIENT, S3Access, create_parent, open_uri
 from oedi_spark.lake.lease import Lease, LeaseBook
-from oedi_spark.pipeline import catalog_location, output_access, output_uri
+from oedi_spark.places import catalog_location, output_access, output_uri
 from oedi_spark.source.layout import timeseries_prefix
 from oedi_spark.source.releases import find_release
 from oedi_spark.source.storage import Storage, open_storage

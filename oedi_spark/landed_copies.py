@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from oedi_spark.config import RunConfig
 from oedi_spark.contracts import Partition
@@ -18,7 +17,7 @@ from oedi_spark.contracts_metadata import NOT_LANDED, MetadataIndex, MetadataLis
 from oedi_spark.contracts_resume import PartitionMemory, SourceKind
 from oedi_spark.errors import FileFault
 from oedi_spark.lake.faults import say_fault
-from oedi_spark.lake.files import S3Access, open_uri
+from oedi_spark.lake.files import S3Access, sizes_below
 from oedi_spark.lake.landing import landing_uri
 from oedi_spark.log import get_logger
 from oedi_spark.places import output_access, output_uri
@@ -78,13 +77,7 @@ def _sizes(root_uri: str, folder: str, access: S3Access) -> dict[str, int]:
     """The sizes of the files at any depth below a folder of copies, by URI."""
     folder_uri = f"{root_uri}/metadata/{folder}"
     try:
-        filesystem, path = open_uri(folder_uri, access)
-        selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
-        return {
-            folder_uri + info.path.removeprefix(path): info.size
-            for info in filesystem.get_file_info(selector)
-            if info.type == pafs.FileType.File
-        }
+        return sizes_below(folder_uri, access)
     except (OSError, pa.ArrowException) as error:
         _log.warning("copies of metadata not listed", folder=folder_uri, error=say_fault(error))
         return {}

@@ -39,7 +39,8 @@ from oedi_spark.lake.orphans import (
 )
 from oedi_spark.lake.owned import TABLES, open_owned
 from oedi_spark.log import get_logger
-from oedi_spark.pipeline import catalog_location, new_run_id
+from oedi_spark.pipeline import new_run_id
+from oedi_spark.places import catalog_location
 
 _HOURS_PER_YEAR = 8760
 _OF_A_CATALOG = ("pyiceberg.", "sqlalchemy.", "requests.")

@@ -144,6 +144,21 @@ def list_below(
     )
 
 
+def sizes_below(folder_uri: str, access: S3Access = AMBIENT) -> dict[str, int]:
+    """The sizes in bytes of the files at any depth below a folder, by URI; of no folder none.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    filesystem, folder = open_uri(folder_uri, access)
+    selector = pafs.FileSelector(folder, recursive=True, allow_not_found=True)
+    return {
+        folder_uri + info.path.removeprefix(folder): info.size
+        for info in filesystem.get_file_info(selector)
+        if info.type == pafs.FileType.File
+    }
+
+
 def _walk(folder_uri: str, folder: str) -> Iterator[StoredFile]:
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):

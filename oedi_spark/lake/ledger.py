@@ -223,18 +223,21 @@ class Ledger:
         """
         if not self._exists(definition):
             with self._entry(definition) as entry, entry.attempt():
-                self._open(definition)
+                self._make(definition)
 
     def _exists(self, definition: TableDefinition) -> bool:
         return self._catalog.table_exists((self._place.database, definition.name))
 
     def _open(self, definition: TableDefinition) -> Table:
-        """The table; of one that is new, without what a run had begun that died making it."""
-        is_new = not self._exists(definition)
+        if not self._exists(definition):
+            return self._make(definition)
+        return open_table(self._catalog, self._place, definition)
+
+    def _make(self, definition: TableDefinition) -> Table:
+        """A table that is not there, without what a run had begun that died making it."""
         table = open_table(self._catalog, self._place, definition)
-        if is_new:
-            with suppress(OSError):  # maintenance looks again
-                sweep_metadata(table)
+        with suppress(OSError):  # maintenance looks again
+            sweep_metadata(table)
         return table
 
     def first_seen(self, releases: Collection[str]) -> dict[Identity, datetime]:

@@ -58,9 +58,9 @@ def require_unpublished(
     Raises:
         PublishError: A partition was changed; the message names it and who did.
     """
-    for table in tables if noted is not None else ():
-        if table is None or noted is None:
-            continue
+    if noted is None:
+        return
+    for table in (each for each in tables if each is not None):
         for change in changes_of(table, after=noted.get(str(table.name()[-1]), 0)):
             touched = {cell.partition for cell in change.cells if not cell.is_merge}
             shared = sorted(touched & set(partitions), key=str)

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 from pyiceberg.table import Table
 
 from oedi_spark.contracts import Column, Partition, Publication, StagedFile
@@ -23,8 +22,8 @@ from oedi_spark.lake.catalog import table_name
 from oedi_spark.lake.claim import Lake
 from oedi_spark.lake.faults import say_fault
 from oedi_spark.lake.file_io import access_of
-from oedi_spark.lake.files import open_uri
-from oedi_spark.lake.partitions import coarse_filter, partition_of
+from oedi_spark.lake.files import sizes_below
+from oedi_spark.lake.partitions import partition_of
 from oedi_spark.lake.sources import sources_rows
 from oedi_spark.lake.writer import (
     list_data_files,
@@ -137,7 +136,7 @@ def _require_adopted(table: Table, staged: Iterable[StagedFile], run_id: str) ->
             adopted.setdefault(folder, []).append(file)
     try:
         with ThreadPoolExecutor(_WRITERS) as pool:
-            found = list(pool.map(lambda folder: _sizes_below(table, folder), adopted))
+            found = list(pool.map(lambda folder: sizes_below(folder, access_of(table)), adopted))
     except OSError as error:
         cause = f"what a killed run had staged does not answer ({say_fault(error)})"
         raise PublishError(table_name(table), cause) from error
@@ -157,16 +156,6 @@ def _require_adopted(table: Table, staged: Iterable[StagedFile], run_id: str) ->
         )
 
 
-def _sizes_below(table: Table, folder_uri: str) -> dict[str, int]:
-    filesystem, folder = open_uri(folder_uri, access_of(table))
-    selector = pafs.FileSelector(folder, recursive=True, allow_not_found=True)
-    return {
-        folder_uri + info.path.removeprefix(folder): info.size
-        for info in filesystem.get_file_info(selector)
-        if info.type == pafs.FileType.File
-    }
-
-
 def _outdated(table: Table, harvest: Harvest) -> set[Partition]:
     """The partitions of which only hours are new, and of which the table has rows."""
     without = harvest.hours.keys() - harvest.metadata.keys()
@@ -174,15 +163,13 @@ def _outdated(table: Table, harvest: Harvest) -> set[Partition]:
 
 
 def _stage_dictionary(table: Table, harvest: Harvest, run_id: str) -> list[StagedFile]:
-    """The dictionary of each partition: new where the run has it, as it was where it has not."""
-    kept = _kept_rows(table, harvest)
+    """The dictionary of each partition: what this run publishes of it is all that is there."""
     names = table.schema().column_names
 
     def stage(partition: Partition) -> StagedFile | None:
         rows = [
             *_hourly_rows(partition, harvest.columns.get(partition, {})),
             *_metadata_rows(partition, harvest.metadata.get(partition)),
-            *kept.get(partition, ()),
         ]
         if not rows:
             return None
@@ -191,19 +178,6 @@ def _stage_dictionary(table: Table, harvest: Harvest, run_id: str) -> list[Stage
 
     with ThreadPoolExecutor(_WRITERS) as pool:
         return [file for file in pool.map(stage, harvest.partitions) if file is not None]
-
-
-def _kept_rows(table: Table, harvest: Harvest) -> dict[Partition, list[dict[str, object]]]:
-    """What the dictionary says of the hours of partitions of which only metadata is new."""
-    alone = harvest.metadata.keys() - harvest.hours.keys()
-    if not alone or table.current_snapshot() is None:
-        return {}
-    kept: dict[Partition, list[dict[str, object]]] = {}
-    for row in table.scan(row_filter=coarse_filter(alone)).to_arrow().to_pylist():
-        partition = Partition(row["release"], row["state"], row["upgrade"])
-        if partition in alone and (row.get("table_name") or HOURLY) == HOURLY:
-            kept.setdefault(partition, []).append(row)
-    return kept
 
 
 def _hourly_rows(partition: Partition, counts: Mapping[Column, int]) -> Iterable[dict[str, object]]:

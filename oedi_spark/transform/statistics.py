@@ -54,12 +54,6 @@ def describe_measures(
     return found
 
 
-def count_years(years: NDArray[np.float64]) -> MeasureStatistics:
-    """Statistics of the annual values of buildings; NaN (an hour is missing) is left out."""
-    (counted,) = _count_all([years])
-    return counted
-
-
 def _count_all(measures: Sequence[NDArray[np.float64]]) -> Iterator[MeasureStatistics]:
     """Statistics of each measure's years, the bins of all counted at once."""
     if not measures:

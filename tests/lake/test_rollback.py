@@ -39,6 +39,7 @@ from oedi_spark.lake.writer import RUN_ID_PROPERTY, replace_partitions
 from oedi_spark.sample.lake import SampleRequest, write_sample_lake
 from oedi_spark.source.layout import ReleaseFolder
 from tests.conftest import COMSTOCK, PROJECT
+from tests.named import files_named_by
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -159,15 +160,7 @@ def unnamed_files(place: CatalogLocation) -> set[str]:
     root = Path(place.database_uri.removeprefix("file://"))
     lying = {str(path) for path in root.rglob("*") if path.is_file()}
     for name in (*PUBLISHED_TABLES, "runs", "discrepancies"):
-        table = load(place, name)
-        named = {table.metadata_location, *(e.metadata_file for e in table.metadata.metadata_log)}
-        for snapshot in table.snapshots():
-            named.add(snapshot.manifest_list)
-            for manifest in snapshot.manifests(table.io):
-                named.add(manifest.manifest_path)
-                entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-                named |= {entry.data_file.file_path for entry in entries}
-        lying -= {each.removeprefix("file://") for each in named}
+        lying -= {each.removeprefix("file://") for each in files_named_by(load(place, name))}
     return lying
 
 

@@ -16,11 +16,16 @@ from oedi_spark.source.releases import load_releases
 from oedi_spark.transform.partition_claims import PartitionFigures, judge_partition, say_blocking
 from oedi_spark.transform.rule_kinds import Scope, Severity
 from oedi_spark.transform.rules import RULE_OF, RULES, RuleBook, build_rule_book
-from oedi_spark.transform.statistics import count_years, find_median
+from oedi_spark.transform.statistics import describe_measures, find_median
 from tests.conftest import PROJECT
 
 SUMS = "sums_agree_with_published"
 INTENSITY = "out_site_energy_total_energy_consumption_intensity_kwh_per_ft2"
+
+
+def count_years(years: np.ndarray) -> MeasureStatistics:
+    """What is counted of one measure's years, without any staged hours."""
+    return describe_measures({INTENSITY: years}, (), {INTENSITY: 1})[INTENSITY]
 
 
 def _of_intensity(kwh_per_ft2: float, buildings: int = 30) -> dict[str, MeasureStatistics]:
